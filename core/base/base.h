@@ -1,0 +1,55 @@
+/* base.h - what every file of the core may use: freestanding headers, small macros, assertions, relaxed atomics.
+ *
+ * The core compiles with -ffreestanding and links with nothing.  In the one-object build (samara.c) every function marked
+ * SAMARA_INTERNAL is static, so an embedder's link sees no name that does not begin with samara_; the separate build, which the
+ * tests use, gives them hidden visibility.
+ */
+#ifndef SAMARA_CORE_BASE_H
+#define SAMARA_CORE_BASE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef SAMARA_ONE_OBJECT
+#define SAMARA_INTERNAL static __attribute__((unused))
+#else
+#define SAMARA_INTERNAL __attribute__((visibility("hidden")))
+#endif
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* SAMARA_CHECK: 0 none, 1 local assertions, 2 the whole structure after every change. */
+#ifndef SAMARA_CHECK
+#define SAMARA_CHECK 1
+#endif
+#if SAMARA_CHECK >= 1
+#define ASSERT(cond) do { if (UNLIKELY(!(cond))) __builtin_trap(); } while (0)
+#else
+#define ASSERT(cond) do { (void)sizeof(cond); } while (0)
+#endif
+
+/* Fields that a reader without a lock may look at while one writer changes them.  Plain moves on every machine. */
+#define LOAD(p) __atomic_load_n(&(p), __ATOMIC_RELAXED)
+#define STORE(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELAXED)
+#define LOAD_ACQUIRE(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#define STORE_RELEASE(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
+
+/* gcc and clang may call these even in freestanding code; the compiler expands the sizes we use inline. */
+static inline void *zero_bytes(void *memory, size_t bytes)
+{
+	return __builtin_memset(memory, 0, bytes);
+}
+
+static inline void *copy_bytes(void *to, const void *from, size_t bytes)
+{
+	return __builtin_memcpy(to, from, bytes);
+}
+
+#endif
