@@ -47,6 +47,15 @@ static inline void *zero_bytes(void *memory, size_t bytes)
 	return __builtin_memset(memory, 0, bytes);
 }
 
+static inline size_t text_length(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n])
+		n++;
+	return n;
+}
+
 static inline void *copy_bytes(void *to, const void *from, size_t bytes)
 {
 	return __builtin_memcpy(to, from, bytes);

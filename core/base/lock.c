@@ -1,0 +1,63 @@
+/* lock.c - the contended side of mmap_lock (lock.h).
+ *
+ * A waiter counts itself in `waiters` before it looks at `state` for the last time and sleeps on the value that it saw; the
+ * release looks at `waiters` after it changed `state`.  Both are sequentially consistent, so one of the two sees the
+ * other and no wake-up is lost.
+ */
+#include "core/base/lock.h"
+
+SAMARA_INTERNAL int lock_read_slow(struct rwlock *lock, const struct samara_port *port, int killable)
+{
+	int err = 0;
+
+	__atomic_add_fetch(&lock->waiters, 1, __ATOMIC_SEQ_CST);
+	for (;;) {
+		uint32_t seen = __atomic_load_n(&lock->state, __ATOMIC_SEQ_CST);
+		bool queue = (seen & LOCK_WRITER) || (LOAD(lock->turn) && seen != 0);
+
+		if (!queue) {
+			if (__atomic_compare_exchange_n(&lock->state, &seen, seen + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+				break;
+			continue;
+		}
+		err = port->wait(port->self, &lock->state, seen, killable);
+		if (err && killable)
+			break;
+		err = 0;
+	}
+	__atomic_sub_fetch(&lock->waiters, 1, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+SAMARA_INTERNAL int lock_write_slow(struct rwlock *lock, const struct samara_port *port, int killable)
+{
+	int err = 0;
+
+	__atomic_add_fetch(&lock->turn, 1, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&lock->waiters, 1, __ATOMIC_SEQ_CST);
+	for (;;) {
+		uint32_t seen = __atomic_load_n(&lock->state, __ATOMIC_SEQ_CST);
+
+		if (seen == 0) {
+			if (__atomic_compare_exchange_n(&lock->state, &seen, LOCK_WRITER, false, __ATOMIC_ACQUIRE,
+							__ATOMIC_RELAXED))
+				break;
+			continue;
+		}
+		err = port->wait(port->self, &lock->state, seen, killable);
+		if (err && killable)
+			break;
+		err = 0;
+	}
+	__atomic_sub_fetch(&lock->waiters, 1, __ATOMIC_SEQ_CST);
+	__atomic_sub_fetch(&lock->turn, 1, __ATOMIC_SEQ_CST);
+	/* a writer that gives up may leave readers that queued behind its turn */
+	if (err && __atomic_load_n(&lock->waiters, __ATOMIC_SEQ_CST))
+		lock_wake_slow(lock, port);
+	return err;
+}
+
+SAMARA_INTERNAL void lock_wake_slow(struct rwlock *lock, const struct samara_port *port)
+{
+	port->wake(port->self, &lock->state, INT_MAX);
+}

@@ -1,0 +1,271 @@
+/* advise.c - madvise(2), process_madvise(2): one walk, one function for each kind of advice.
+ *
+ *   changes flags      NORMAL RANDOM SEQUENTIAL DONTFORK DOFORK WIPEONFORK KEEPONFORK DONTDUMP DODUMP (UN)MERGEABLE (NO)HUGEPAGE
+ *   discards pages     DONTNEED DONTNEED_LOCKED FREE REMOVE GUARD_INSTALL GUARD_REMOVE - may be refused on sealed mappings
+ *   about pages only   WILLNEED COLD PAGEOUT COLLAPSE
+ *   faults pages in    POPULATE_READ POPULATE_WRITE
+ *
+ * Holes are passed over and give ENOMEM at the end; any other error stops the walk at once.  What concerns pages alone is checked
+ * here and has no further effect on the map.
+ */
+#include "core/space/space.h"
+
+static bool known_advice(const struct samara *vm, int advice)
+{
+	switch (advice) {
+	case SAMARA_MADV_NORMAL: case SAMARA_MADV_RANDOM: case SAMARA_MADV_SEQUENTIAL: case SAMARA_MADV_WILLNEED:
+	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_FREE: case SAMARA_MADV_REMOVE: case SAMARA_MADV_DONTFORK:
+	case SAMARA_MADV_DOFORK: case SAMARA_MADV_DONTDUMP: case SAMARA_MADV_DODUMP: case SAMARA_MADV_WIPEONFORK:
+	case SAMARA_MADV_KEEPONFORK: case SAMARA_MADV_COLD: case SAMARA_MADV_PAGEOUT: case SAMARA_MADV_POPULATE_READ:
+	case SAMARA_MADV_POPULATE_WRITE: case SAMARA_MADV_DONTNEED_LOCKED: case SAMARA_MADV_GUARD_INSTALL:
+	case SAMARA_MADV_GUARD_REMOVE:
+		return true;
+	case SAMARA_MADV_MERGEABLE: case SAMARA_MADV_UNMERGEABLE:
+		return !vm->config.no_ksm;
+	case SAMARA_MADV_HUGEPAGE: case SAMARA_MADV_NOHUGEPAGE: case SAMARA_MADV_COLLAPSE:
+		return !vm->config.no_thp;
+	case SAMARA_MADV_HWPOISON: case SAMARA_MADV_SOFT_OFFLINE:
+		return vm->config.memory_failure;
+	}
+	return false;
+}
+
+/* A sealed private mapping keeps its contents unless it could be overwritten anyway. */
+static bool seal_forbids(const vma_t *vma, int advice)
+{
+	if (!vma_sealed(vma) || (vma->flags & (VM_SHARED | VM_WRITE)))
+		return false;
+	switch (advice) {
+	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_DONTNEED_LOCKED: case SAMARA_MADV_FREE: case SAMARA_MADV_REMOVE:
+	case SAMARA_MADV_DONTFORK: case SAMARA_MADV_WIPEONFORK: case SAMARA_MADV_GUARD_INSTALL:
+		return true;
+	}
+	return false;
+}
+
+/* Same-page merging ignores what it cannot use instead of refusing it. */
+static bool ksm_compatible(const vma_t *vma)
+{
+	return !(vma->flags & (VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_HUGETLB | VM_MIXEDMAP | VM_DROPPABLE));
+}
+
+static int flags_advice(const vma_t *vma, int advice, uint64_t *flags)
+{
+	switch (advice) {
+	case SAMARA_MADV_NORMAL:
+		*flags &= ~(VM_RAND_READ | VM_SEQ_READ);
+		return 0;
+	case SAMARA_MADV_SEQUENTIAL:
+		*flags = (*flags & ~VM_RAND_READ) | VM_SEQ_READ;
+		return 0;
+	case SAMARA_MADV_RANDOM:
+		*flags = (*flags & ~VM_SEQ_READ) | VM_RAND_READ;
+		return 0;
+	case SAMARA_MADV_DONTFORK:
+		*flags |= VM_DONTCOPY;
+		return 0;
+	case SAMARA_MADV_DOFORK:
+		if (vma->flags & VM_IO)
+			return -SAMARA_EINVAL;
+		*flags &= ~VM_DONTCOPY;
+		return 0;
+	case SAMARA_MADV_WIPEONFORK:
+		if (vma->file || (vma->flags & VM_SHARED))
+			return -SAMARA_EINVAL;
+		*flags |= VM_WIPEONFORK;
+		return 0;
+	case SAMARA_MADV_KEEPONFORK:
+		if (vma->flags & VM_DROPPABLE)
+			return -SAMARA_EINVAL;
+		*flags &= ~VM_WIPEONFORK;
+		return 0;
+	case SAMARA_MADV_DONTDUMP:
+		*flags |= VM_DONTDUMP;
+		return 0;
+	case SAMARA_MADV_DODUMP:
+		if ((!(vma->flags & VM_HUGETLB) && (vma->flags & VM_SPECIAL)) || (vma->flags & VM_DROPPABLE))
+			return -SAMARA_EINVAL;
+		*flags &= ~VM_DONTDUMP;
+		return 0;
+	case SAMARA_MADV_MERGEABLE:
+		if (ksm_compatible(vma))
+			*flags |= VM_MERGEABLE;
+		return 0;
+	case SAMARA_MADV_UNMERGEABLE:
+		*flags &= ~VM_MERGEABLE;
+		return 0;
+	case SAMARA_MADV_HUGEPAGE:
+		*flags = (*flags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE;
+		return 0;
+	case SAMARA_MADV_NOHUGEPAGE:
+		*flags = (*flags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
+		return 0;
+	}
+	return 1; /* not about flags */
+}
+
+/* MADV_REMOVE punches a hole into a shared, writable file. */
+static int remove_advice(const vma_t *vma)
+{
+	if ((vma->flags & VM_LOCKED) || !vma->file)
+		return -SAMARA_EINVAL;
+	if (!(vma->flags & VM_SHARED) || !(vma->flags & VM_MAYWRITE))
+		return -SAMARA_EACCES;
+	switch (vma->file->inode->desc.kind) {
+	case SAMARA_INODE_REGULAR: case SAMARA_INODE_SHMEM: case SAMARA_INODE_HUGETLB:
+		return 0;
+	default:
+		return -SAMARA_EOPNOTSUPP;
+	}
+}
+
+static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
+{
+	switch (advice) {
+	case SAMARA_MADV_REMOVE:
+		return remove_advice(vma);
+	case SAMARA_MADV_COLD: case SAMARA_MADV_PAGEOUT:
+		return vma->flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB) ? -SAMARA_EINVAL : 0;
+	case SAMARA_MADV_FREE:
+		if (vma->flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB))
+			return -SAMARA_EINVAL;
+		return vma_is_anonymous(vma) ? 0 : -SAMARA_EINVAL;
+	case SAMARA_MADV_DONTNEED:
+		return vma->flags & (VM_LOCKED | VM_PFNMAP) ? -SAMARA_EINVAL : 0;
+	case SAMARA_MADV_DONTNEED_LOCKED:
+		return vma->flags & VM_PFNMAP ? -SAMARA_EINVAL : 0;
+	case SAMARA_MADV_GUARD_INSTALL:
+		if (vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_LOCKED))
+			return -SAMARA_EINVAL;
+		anon_prepare(mm, vma);
+		return 0;
+	case SAMARA_MADV_GUARD_REMOVE:
+		return vma->flags & (VM_SPECIAL | VM_HUGETLB) ? -SAMARA_EINVAL : 0;
+	}
+	return 0; /* WILLNEED, COLLAPSE: nothing that a map without pages can refuse */
+}
+
+/* The part [start, end) of one VMA; *out covers it afterwards. */
+static int advise_one(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, int advice, vma_t **out)
+{
+	uint64_t flags = vma->flags;
+	int err;
+
+	*out = vma;
+	if (seal_forbids(vma, advice))
+		return -SAMARA_EPERM;
+	err = flags_advice(vma, advice, &flags);
+	if (err > 0)
+		return pages_advice(mm, vma, advice);
+	if (err || flags == vma->flags)
+		return err;
+	err = vma_modify(mm, vma, start, end, flags, vma->extra, out);
+	/* a passing want of kernel memory, which is what the man page promises for EAGAIN */
+	return err == -SAMARA_ENOMEM ? -SAMARA_EAGAIN : err;
+}
+
+static int populate_advice(struct samara_mm *mm, uint64_t start, uint64_t end, int advice)
+{
+	bool write = advice == SAMARA_MADV_POPULATE_WRITE;
+
+	while (start < end) {
+		vma_t *vma = tree_get(&mm->tree, start);
+		uint64_t to;
+
+		if (!vma)
+			return -SAMARA_ENOMEM;
+		to = MIN(vma->end, end);
+		if ((vma->flags & (VM_IO | VM_PFNMAP)) || !(vma->flags & (write ? VM_WRITE : VM_READ)))
+			return -SAMARA_EINVAL;
+		if (write && !(vma->flags & VM_SHARED))
+			anon_prepare(mm, vma);
+		if (vma_beyond_eof(vma, start, to) < to)
+			return -SAMARA_EFAULT;
+		start = to;
+	}
+	return 0;
+}
+
+SAMARA_INTERNAL int mm_madvise(struct samara_mm *mm, uint64_t start, uint64_t length, int advice)
+{
+	uint64_t end = start + PAGE_ALIGN(length);
+	int unmapped = 0, err;
+
+	if (!known_advice(mm->vm, advice) || (start & ~PAGE_MASK) || (length && !PAGE_ALIGN(length)) || end < start)
+		return -SAMARA_EINVAL;
+	if (end == start)
+		return 0;
+	if (advice == SAMARA_MADV_HWPOISON || advice == SAMARA_MADV_SOFT_OFFLINE)
+		return mm_capable(mm, SAMARA_CAP_SYS_ADMIN) ? -SAMARA_EOPNOTSUPP : -SAMARA_EPERM;
+	if (advice == SAMARA_MADV_POPULATE_READ || advice == SAMARA_MADV_POPULATE_WRITE)
+		return populate_advice(mm, start, end, advice);
+	for (;;) {
+		vma_t *vma = mm_find(mm, start);
+		uint64_t to;
+
+		if (!vma)
+			return -SAMARA_ENOMEM;
+		if (start < vma->start) {
+			unmapped = -SAMARA_ENOMEM;
+			start = vma->start;
+			if (start >= end)
+				return unmapped;
+		}
+		to = MIN(vma->end, end);
+		err = advise_one(mm, vma, start, to, advice, &vma);
+		if (err)
+			return err;
+		start = MAX(to, vma->end);
+		if (start >= end)
+			return unmapped;
+	}
+}
+
+int samara_madvise_with(struct samara_write_guard *g, samara_va addr, uint64_t length, int advice)
+{
+	return mm_madvise(g->read.mm, addr, length, advice);
+}
+
+int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int advice)
+{
+	struct samara_write_guard g;
+	int err;
+
+	samara_write_lock(mm, &g);
+	err = mm_madvise(mm, addr, length, advice);
+	samara_write_unlock(&g);
+	return err;
+}
+
+/* What one process may advise another: what changes nothing but speed. */
+static bool remote_advice(int advice)
+{
+	return advice == SAMARA_MADV_COLD || advice == SAMARA_MADV_PAGEOUT || advice == SAMARA_MADV_WILLNEED ||
+	       advice == SAMARA_MADV_COLLAPSE;
+}
+
+int64_t samara_process_madvise(struct samara_mm *mm, const struct samara_iovec *ranges, size_t count, int advice,
+	uint64_t flags, int self)
+{
+	struct samara_write_guard g;
+	uint64_t done = 0, wanted = 0;
+	int err = 0;
+
+	if (flags || count > 1024)
+		return -SAMARA_EINVAL;
+	for (size_t i = 0; i < count; i++) {
+		if ((int64_t)ranges[i].length < 0)
+			return -SAMARA_EINVAL;
+		wanted += ranges[i].length;
+	}
+	if (!self && !remote_advice(advice))
+		return -SAMARA_EINVAL;
+	samara_write_lock(mm, &g);
+	for (size_t i = 0; i < count && !err; i++) {
+		err = mm_madvise(mm, ranges[i].base, ranges[i].length, advice);
+		if (!err)
+			done += ranges[i].length;
+	}
+	samara_write_unlock(&g);
+	return done == wanted || done ? (int64_t)done : err;
+}

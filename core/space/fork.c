@@ -1,0 +1,173 @@
+/* fork.c - fork(2): the map of the child, built in stages beside the parent and published at the end.
+ *
+ *   space     an empty address space with the parent's layout, limits and credentials
+ *   charge    every accountable mapping that the child will have
+ *   tree      the VMAs and their index, in one ascending pass
+ *
+ * A stage that fails has undone itself; the stages before it are undone newest first.  The parent is only read, so it looks
+ * unchanged to every observer whatever happens.  Differences of the child: nothing is locked, mappings of
+ * MADV_DONTFORK are absent, those of MADV_WIPEONFORK have no history, userfaultfd does not follow, and every anonymous
+ * history is new and marked as inherited.
+ */
+#include "core/space/space.h"
+
+struct fork_build {
+	struct samara_mm *parent, *child;
+	uint64_t charged_pages;
+	unsigned done;
+};
+
+static int stage_space(struct fork_build *b)
+{
+	const struct samara_mm *p = b->parent;
+	struct samara_mm_params params = { .size = sizeof(params), .task_size = p->layout.task_size, .mmap_base = p->layout.mmap_base,
+		.legacy_base = p->layout.legacy_base, .personality = p->personality, .capabilities = p->capabilities, .euid = p->euid };
+	int err = samara_mm_create(p->vm, &params, &b->child);
+
+	if (err)
+		return err;
+	b->child->layout = p->layout;
+	for (int i = 0; i < LIMIT_COUNT; i++)
+		b->child->limits[i] = p->limits[i];
+	b->child->thp_disabled = p->thp_disabled;
+	b->child->mdwe = p->mdwe & SAMARA_PR_MDWE_NO_INHERIT ? 0 : p->mdwe;
+	b->child->pkeys = p->pkeys;
+	b->child->execute_only_pkey = p->execute_only_pkey;
+	return 0;
+}
+
+static void undo_space(struct fork_build *b)
+{
+	samara_mm_put(b->child);
+	b->child = NULL;
+}
+
+static int stage_charge(struct fork_build *b)
+{
+	struct tree_iter iter;
+	vma_t *vma;
+
+	tree_iter_init(&iter, &b->parent->tree, 0);
+	while ((vma = tree_iter_next(&iter))) {
+		if ((vma->flags & VM_DONTCOPY) || !(vma->flags & VM_ACCOUNT))
+			continue;
+		if (mm_charge(b->parent, vma_pages(vma))) {
+			vm_uncharge(b->parent->vm, b->charged_pages);
+			b->charged_pages = 0;
+			return -SAMARA_ENOMEM;
+		}
+		b->charged_pages += vma_pages(vma);
+	}
+	return 0;
+}
+
+static void undo_charge(struct fork_build *b)
+{
+	vm_uncharge(b->parent->vm, b->charged_pages);
+}
+
+static struct vma_extra *extra_for_child(struct samara_mm *child, const vma_t *vma, bool *failed)
+{
+	struct vma_extra *copy;
+
+	if (!vma->extra || !vma->extra->uffd)
+		return extra_get(vma->extra);
+	copy = extra_copy(child->vm, vma->extra, NULL);
+	*failed = !copy;
+	if (copy) {
+		copy->uffd = NULL;
+		if (extra_is_plain(copy)) {
+			extra_put(child->vm, copy);
+			copy = NULL;
+		}
+	}
+	return copy;
+}
+
+static void *copy_for_child(void *arg, void *value, bool *stop)
+{
+	struct samara_mm *child = arg;
+	const vma_t *vma = value;
+	struct vma_spec spec;
+	struct vma_extra *extra;
+	vma_t *copy;
+	bool failed = false;
+
+	if (vma->flags & VM_DONTCOPY)
+		return NULL;
+	*stop = vma_reserve(child, 1) != 0;
+	if (*stop)
+		return NULL;
+	extra = extra_for_child(child, vma, &failed);
+	*stop = failed;
+	if (failed)
+		return NULL;
+	spec = (struct vma_spec){ .start = vma->start, .end = vma->end, .flags = vma->flags & ~(VM_LOCKED_MASK | VM_UFFD_ALL),
+		.pgoff = vma->pgoff, .file = vma->file, .private_data = vma->private_data, .extra = extra };
+	if (vma->anon_id && !(vma->flags & VM_WIPEONFORK)) {
+		spec.anon_id = __atomic_add_fetch(&child->vm->next_anon_id, 1, __ATOMIC_RELAXED);
+		spec.inherited = true;
+	}
+	copy = vma_take(child);
+	vma_fill(copy, child, &spec);
+	extra_put(child->vm, extra);
+	child->map_count++;
+	mm_account(child, spec.flags, (int64_t)vma_pages(copy));
+	return copy;
+}
+
+static int stage_tree(struct fork_build *b)
+{
+	int err = tree_duplicate(&b->child->tree, &b->parent->tree, copy_for_child, b->child);
+
+	/* the child's tree is empty after a failure; its VMAs are in its slabs */
+	if (err)
+		vma_give_all(b->child);
+	return err;
+}
+
+static const struct fork_stage {
+	const char *name;
+	int (*run)(struct fork_build *b);
+	void (*undo)(struct fork_build *b);
+} fork_stages[] = {
+	{ "space", stage_space, undo_space },
+	{ "charge", stage_charge, undo_charge },
+	{ "tree", stage_tree, NULL }, /* the last: nothing after it can fail */
+};
+
+SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)
+{
+	struct fork_build b = { .parent = parent };
+	int err = 0;
+
+	while (!err && b.done < ARRAY_SIZE(fork_stages)) {
+		err = fork_stages[b.done].run(&b);
+		if (!err)
+			b.done++;
+	}
+	if (!err) {
+		MM_CHECK(b.child);
+		*child = b.child;
+		return 0;
+	}
+	while (b.done > 0)
+		fork_stages[--b.done].undo(&b);
+	return err;
+}
+
+int samara_fork_with(struct samara_write_guard *g, struct samara_mm **child)
+{
+	return mm_fork(g->read.mm, child);
+}
+
+int samara_fork(struct samara_mm *parent, struct samara_mm **child)
+{
+	struct samara_write_guard g;
+	int err;
+
+	samara_write_lock(parent, &g);
+	err = mm_fork(parent, child);
+	samara_write_unlock(&g);
+	return err;
+}

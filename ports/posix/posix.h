@@ -1,0 +1,19 @@
+/* posix.h - the port for POSIX programs: threads, malloc, liburcu.
+ *
+ *      struct samara *vm;
+ *      samara_create(samara_posix_port(), NULL, &vm);
+ *
+ * Threads: any thread may call samara.  A thread that uses samara_lookup is registered with liburcu on its first lookup and leaves by itself
+ * when it ends.  Waiting uses futex(2) on Linux.
+ */
+#ifndef SAMARA_PORTS_POSIX_H
+#define SAMARA_PORTS_POSIX_H
+
+#include "samara/port.h"
+
+/* The whole port, for several threads.  A static, constant object; copy it to change members. */
+const struct samara_port *samara_posix_port(void);
+/* The same without locks and RCU: one thread uses the machine, and no operation pays for others. */
+const struct samara_port *samara_posix_single_port(void);
+
+#endif
