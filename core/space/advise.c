@@ -119,6 +119,18 @@ static int remove_advice(const vma_t *vma)
 	}
 }
 
+/* Anonymous memory that was written to and in which a whole huge page lies. */
+static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
+{
+	uint64_t first = (vma->start + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
+
+	if ((vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_NOHUGEPAGE)) || mm->thp_disabled == 1)
+		return false;
+	if (first < vma->start || first + HUGE_SIZE > vma->end)
+		return false;
+	return vma_is_anonymous(vma) && vma->anon_id;
+}
+
 static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
 {
 	switch (advice) {
@@ -134,6 +146,8 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
 		return vma->flags & (VM_LOCKED | VM_PFNMAP) ? -SAMARA_EINVAL : 0;
 	case SAMARA_MADV_DONTNEED_LOCKED:
 		return vma->flags & VM_PFNMAP ? -SAMARA_EINVAL : 0;
+	case SAMARA_MADV_COLLAPSE:
+		return can_collapse(mm, vma) ? 0 : -SAMARA_EINVAL;
 	case SAMARA_MADV_GUARD_INSTALL:
 		if (vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_LOCKED))
 			return -SAMARA_EINVAL;
@@ -142,7 +156,7 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
 	case SAMARA_MADV_GUARD_REMOVE:
 		return vma->flags & (VM_SPECIAL | VM_HUGETLB) ? -SAMARA_EINVAL : 0;
 	}
-	return 0; /* WILLNEED, COLLAPSE: nothing that a map without pages can refuse */
+	return 0; /* WILLNEED: nothing that a map without pages can refuse */
 }
 
 /* The part [start, end) of one VMA; *out covers it afterwards. */

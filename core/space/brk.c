@@ -88,9 +88,13 @@ samara_va samara_brk(struct samara_mm *mm, samara_va brk)
 	new_end = PAGE_ALIGN(brk);
 	if (brk < l->start_brk || !data_limit_allows(mm, brk))
 		err = -SAMARA_EINVAL;
-	else if (new_end < old_end)
+	else if (new_end == old_end)
+		err = 0;
+	else if (brk <= l->brk)
 		err = shrink(mm, new_end, old_end);
-	else if (new_end > old_end)
+	else if (new_end < old_end) /* the rounding wrapped */
+		err = -SAMARA_ENOMEM;
+	else
 		err = grow(mm, old_end, new_end);
 	if (!err)
 		l->brk = brk;

@@ -200,22 +200,27 @@ SAMARA_INTERNAL int file_shmem_zero(struct samara *vm, const struct samara_mm *m
 	return 0;
 }
 
-SAMARA_INTERNAL int file_hugetlb_anon(struct samara *vm, uint64_t bytes, unsigned log2, bool noreserve, struct samara_file **out)
+/* Huge pages are promised when they are mapped: the inode holds as many of the pool's as its farthest mapping needs. */
+SAMARA_INTERNAL int inode_reserve_huge(struct samara_inode *inode, uint64_t bytes)
+{
+	unsigned log2 = inode->desc.hardwired_huge_log2;
+	uint64_t want = bytes >> log2, *pool = &inode->vm->huge_free[log2 == 30], free = LOAD(*pool), more;
+
+	if (want <= inode->huge_reserved)
+		return 0;
+	more = want - inode->huge_reserved;
+	do {
+		if (free < more)
+			return -SAMARA_ENOMEM;
+	} while (!__atomic_compare_exchange_n(pool, &free, free - more, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	inode->huge_reserved = want;
+	return 0;
+}
+
+SAMARA_INTERNAL int file_hugetlb_anon(struct samara *vm, uint64_t bytes, unsigned log2, struct samara_file **out)
 {
 	struct samara_inode_desc desc = { .kind = SAMARA_INODE_HUGETLB, .minor = 0xf, .size_bytes = bytes,
 		.ino = __atomic_add_fetch(&vm->next_shmem_ino, 1, __ATOMIC_RELAXED), .hardwired_huge_log2 = log2 & 63 };
-	uint64_t pages = noreserve ? 0 : bytes >> log2, *pool = &vm->huge_free[log2 == 30];
-	uint64_t free = LOAD(*pool);
-	int err;
 
-	do {
-		if (free < pages)
-			return -SAMARA_ENOMEM;
-	} while (!__atomic_compare_exchange_n(pool, &free, free - pages, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-	err = own_file(vm, &desc, "/anon_hugepage (deleted)", out);
-	if (err)
-		__atomic_add_fetch(pool, pages, __ATOMIC_RELAXED);
-	else
-		(*out)->inode->huge_reserved = pages;
-	return err;
+	return own_file(vm, &desc, "/anon_hugepage (deleted)", out);
 }

@@ -22,6 +22,7 @@ struct mapping_build {
 	struct samara_file *file; /* request's, or one made for shared or huge anonymous memory */
 	bool own_file;            /* then its reference is ours */
 	struct unmap_plan replaced;
+	bool gathered;            /* what is replaced was looked at and may go */
 	uint64_t charged_pages;
 };
 
@@ -66,7 +67,7 @@ SAMARA_INTERNAL bool mm_denies_write_exec(const struct samara_mm *mm, uint64_t o
 }
 
 /* The lowest free key stands for execute-only memory, once per address space (pkeys(7)). */
-static int execute_only_pkey(struct samara_mm *mm)
+SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm)
 {
 	if (!mm->vm->config.pkeys)
 		return 0;
@@ -164,7 +165,7 @@ static int check_anonymous(struct mapping_build *b)
 		return 0;
 	case SAMARA_MAP_DROPPABLE:
 		/* memory that may vanish needs no reserve, and neither survives fork nor is worth dumping */
-		if (b->spec.flags & VM_LOCKED)
+		if ((flags & (SAMARA_MAP_LOCKED | SAMARA_MAP_HUGETLB)) || (b->spec.flags & VM_GROWSDOWN))
 			return -SAMARA_EINVAL;
 		b->spec.flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
 		b->spec.pgoff = b->spec.start >> PAGE_SHIFT;
@@ -197,7 +198,7 @@ static int make_huge_file(struct samara_mm *mm, struct mapping_build *b, uint64_
 		return -SAMARA_EINVAL;
 	size = 1ull << log2;
 	*length = (*length + size - 1) & ~(size - 1);
-	err = file_hugetlb_anon(mm->vm, *length, log2, b->request->flags & SAMARA_MAP_NORESERVE, &b->file);
+	err = file_hugetlb_anon(mm->vm, *length, log2, &b->file);
 	b->own_file = !err;
 	return err;
 }
@@ -230,7 +231,7 @@ static int check(struct samara_mm *mm, struct mapping_build *b, uint64_t length)
 	if (mm->map_count > mm->vm->config.max_map_count)
 		return -SAMARA_ENOMEM;
 	if (prot == SAMARA_PROT_EXEC)
-		pkey = execute_only_pkey(mm);
+		pkey = mm_execute_only_pkey(mm);
 	b->spec.flags = prot_to_vm(prot, pkey) | map_flags_to_vm(mm, flags) | mm->def_flags | VM_MAY_ALL | r->vm_flags;
 	where.length = length;
 	where.pgoff = !b->file && (flags & SAMARA_MAP_TYPE) == SAMARA_MAP_SHARED ? 0 : pgoff;
@@ -257,7 +258,9 @@ static int check(struct samara_mm *mm, struct mapping_build *b, uint64_t length)
 		b->spec.flags |= VM_HUGETLB | VM_DONTEXPAND;
 	if (mm_denies_write_exec(mm, b->spec.flags, b->spec.flags))
 		return -SAMARA_EACCES;
-	return unmap_check(mm, at, at + length, &b->replaced);
+	err = unmap_check(mm, at, at + length, &b->replaced);
+	b->gathered = !err;
+	return err;
 }
 
 /* Limits, charge, memory: all that can fail before the commit.  Undone by release(). */
@@ -278,6 +281,11 @@ static int reserve(struct samara_mm *mm, struct mapping_build *b)
 		b->spec.flags |= VM_ACCOUNT;
 	}
 	err = mm_reserve(mm, 2);
+	if (!err && file_is(b->file, SAMARA_INODE_HUGETLB) &&
+	    (b->spec.pgoff & ((1ull << (b->file->inode->desc.hardwired_huge_log2 - PAGE_SHIFT)) - 1)))
+		err = -SAMARA_EINVAL;
+	if (!err && file_is(b->file, SAMARA_INODE_HUGETLB) && !(b->spec.flags & VM_NORESERVE))
+		err = inode_reserve_huge(b->file->inode, (b->spec.pgoff + pages) << PAGE_SHIFT);
 	if (err)
 		return err;
 	if (!b->file && (b->spec.flags & VM_SHARED)) {
@@ -362,6 +370,8 @@ SAMARA_INTERNAL int64_t mm_mmap(struct samara_mm *mm, const struct map_request *
 		err = ask_driver(&b);
 	if (err) {
 		release(mm, &b);
+		if (b.gathered)
+			unmap_leave_cuts(mm, &b.replaced, true);
 		return err;
 	}
 	commit(mm, &b);

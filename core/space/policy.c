@@ -6,12 +6,12 @@
 #define MODE_FLAGS (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES | SAMARA_MPOL_F_NUMA_BALANCING)
 #define MAX_NODES 1024
 
-/* The mask of the call, as one word; bits of nodes that do not exist are refused. */
-static int read_nodes(const struct samara *vm, const uint64_t *words, uint64_t maxnode, uint64_t *nodes)
+/* The mask of the call, as one word.  Nodes that the machine does not have are masked away; bits beyond what any kernel knows
+ * are refused.  A maxnode of 0 counts down to "very many", as in the kernel. */
+static int read_nodes(const uint64_t *words, uint64_t maxnode, uint64_t *nodes, bool *any)
 {
 	*nodes = 0;
-	if (!maxnode)
-		return 0;
+	*any = false;
 	maxnode--;
 	if (!maxnode || !words)
 		return 0;
@@ -20,43 +20,46 @@ static int read_nodes(const struct samara *vm, const uint64_t *words, uint64_t m
 	for (uint64_t bit = 0; bit < maxnode; bit++) {
 		if (!(words[bit / 64] >> (bit % 64) & 1))
 			continue;
-		if (bit >= MIN(64u, vm->config.numa_nodes))
+		if (bit >= MAX_NODES)
 			return -SAMARA_EINVAL;
-		*nodes |= 1ull << bit;
+		*any = true;
+		if (bit < 64)
+			*nodes |= 1ull << bit;
 	}
 	return 0;
 }
 
-static int make_policy(const struct samara *vm, uint64_t mode, const uint64_t *words, uint64_t maxnode, struct mempolicy *policy)
+static int check_mode(uint64_t mode, uint64_t flags)
 {
-	uint64_t flags = mode & MODE_FLAGS, nodes;
-	int err;
-
-	mode &= ~(uint64_t)MODE_FLAGS;
 	if (mode > SAMARA_MPOL_WEIGHTED_INTERLEAVE)
 		return -SAMARA_EINVAL;
 	if ((flags & SAMARA_MPOL_F_STATIC_NODES) && (flags & SAMARA_MPOL_F_RELATIVE_NODES))
 		return -SAMARA_EINVAL;
 	if ((flags & SAMARA_MPOL_F_NUMA_BALANCING) && mode != SAMARA_MPOL_BIND && mode != SAMARA_MPOL_PREFERRED_MANY)
 		return -SAMARA_EINVAL;
-	err = read_nodes(vm, words, maxnode, &nodes);
-	if (err)
-		return err;
-	if (mode == SAMARA_MPOL_DEFAULT) {
-		if (nodes)
-			return -SAMARA_EINVAL;
-		*policy = (struct mempolicy){ 0 };
-		return 0;
-	}
+	return 0;
+}
+
+/* The policy that mode and nodes mean on this machine; mode 0 is none. */
+static int make_policy(const struct samara *vm, uint64_t mode, uint64_t flags, uint64_t nodes, bool any, struct mempolicy *policy)
+{
+	uint64_t exist = vm->config.numa_nodes >= 64 ? ~0ull : (1ull << vm->config.numa_nodes) - 1;
+	bool relative = flags & (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES);
+
+	*policy = (struct mempolicy){ 0 };
+	if (mode == SAMARA_MPOL_DEFAULT)
+		return any ? -SAMARA_EINVAL : 0;
 	if (mode == SAMARA_MPOL_LOCAL) {
-		if (nodes || (flags & (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES)))
+		if (any || relative)
 			return -SAMARA_EINVAL;
-	} else if (!nodes) {
-		if (mode != SAMARA_MPOL_PREFERRED || (flags & (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES)))
+	} else if (!any) {
+		if (mode != SAMARA_MPOL_PREFERRED || relative)
 			return -SAMARA_EINVAL;
 		mode = SAMARA_MPOL_LOCAL;
+	} else if (!(nodes & exist) && !(flags & SAMARA_MPOL_F_RELATIVE_NODES)) {
+		return -SAMARA_EINVAL;
 	}
-	*policy = (struct mempolicy){ .mode = (uint32_t)mode, .flags = (uint32_t)flags, .nodes = nodes };
+	*policy = (struct mempolicy){ .mode = (uint32_t)mode, .flags = (uint32_t)flags, .nodes = nodes & exist };
 	return 0;
 }
 
@@ -90,9 +93,13 @@ int samara_mbind(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t
 	uint64_t end = addr + PAGE_ALIGN(length), start = addr;
 	struct samara_write_guard g;
 	struct mempolicy policy;
+	uint64_t mask;
+	bool any;
 	int err;
 
-	err = make_policy(mm->vm, mode, nodes, maxnode, &policy);
+	err = check_mode(mode & ~(uint64_t)MODE_FLAGS, mode & MODE_FLAGS);
+	if (!err)
+		err = read_nodes(nodes, maxnode, &mask, &any);
 	if (err)
 		return err;
 	if (flags & ~known)
@@ -103,6 +110,9 @@ int samara_mbind(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t
 		return -SAMARA_EINVAL;
 	if (end == addr)
 		return 0;
+	err = make_policy(mm->vm, mode & ~(uint64_t)MODE_FLAGS, mode & MODE_FLAGS, mask, any, &policy);
+	if (err)
+		return err;
 	samara_write_lock(mm, &g);
 	/* holes are an error (EFAULT) before anything changes, except in front of the default policy */
 	for (uint64_t at = start; !err && at < end && policy.mode != SAMARA_MPOL_DEFAULT;) {

@@ -11,6 +11,12 @@ static bool is_private_writable(const vma_t *vma)
 	return (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
 }
 
+/* The key of execute-only memory forbids every load. */
+static bool is_execute_only(const struct samara_mm *mm, const vma_t *vma)
+{
+	return mm->execute_only_pkey > 0 && (vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT == (uint64_t)mm->execute_only_pkey;
+}
+
 /* The first address of [start, end) that lies beyond the end of the file's last page; end when none does. */
 SAMARA_INTERNAL uint64_t vma_beyond_eof(const vma_t *vma, uint64_t start, uint64_t end)
 {
@@ -42,7 +48,7 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 		if ((vma->flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT)))
 			continue;
 		ok = vma->flags & VM_ACCESS;
-		if (ok && !(vma->flags & (VM_READ | VM_WRITE)) && !(vma->flags & VM_MAYREAD))
+		if (ok && !(vma->flags & (VM_READ | VM_WRITE)) && (!(vma->flags & VM_MAYREAD) || is_execute_only(mm, vma)))
 			ok = false;
 		if (ok && is_private_writable(vma))
 			anon_prepare(mm, vma);

@@ -106,6 +106,8 @@ static int set_mm(struct samara_mm *mm, uint64_t what, uint64_t addr, uint64_t a
 {
 	uint64_t *field = layout_field(mm, what), old;
 
+	if (what >= SAMARA_PR_SET_MM_AUXV && what <= SAMARA_PR_SET_MM_MAP_SIZE)
+		return -SAMARA_EOPNOTSUPP;
 	if (arg5 || arg4)
 		return -SAMARA_EINVAL;
 	if (!mm_capable(mm, SAMARA_CAP_SYS_RESOURCE))
@@ -149,12 +151,12 @@ static int do_prctl(struct samara_mm *mm, int option, const uint64_t arg[4], con
 	case SAMARA_PR_SET_MM:
 		return set_mm(mm, arg[0], arg[1], arg[2], arg[3]);
 	case SAMARA_PR_SET_THP_DISABLE:
-		if (arg[1] || arg[2] || arg[3])
+		if (arg[2] || arg[3] || (arg[1] & ~SAMARA_PR_THP_DISABLE_EXCEPT_ADVISED) || (!arg[0] && arg[1]))
 			return -SAMARA_EINVAL;
-		mm->thp_disabled = arg[0] != 0;
+		mm->thp_disabled = arg[0] ? 1 | (uint32_t)arg[1] : 0;
 		return 0;
 	case SAMARA_PR_GET_THP_DISABLE:
-		return arg[0] || arg[1] || arg[2] || arg[3] ? -SAMARA_EINVAL : mm->thp_disabled;
+		return arg[0] || arg[1] || arg[2] || arg[3] ? -SAMARA_EINVAL : (int)mm->thp_disabled;
 	case SAMARA_PR_SET_MDWE:
 		return set_mdwe(mm, arg[0], arg[1], arg[2], arg[3]);
 	case SAMARA_PR_GET_MDWE:

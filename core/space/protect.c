@@ -59,6 +59,24 @@ static int apply_grows(vma_t *vma, uint64_t grows, uint64_t *start, uint64_t end
 	return grows & SAMARA_PROT_GROWSUP ? -SAMARA_EINVAL : 0;
 }
 
+/* Without a key of the caller's the VMA keeps its own; execute-only memory has one of its own, and loses it with that. */
+static int key_for(struct samara_mm *mm, const vma_t *vma, uint64_t prot, int pkey)
+{
+	int key = (int)((vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+
+	if (pkey != -1)
+		return pkey;
+	if (prot == SAMARA_PROT_EXEC) {
+		int only = mm_execute_only_pkey(mm);
+
+		if (only > 0)
+			return only;
+	}
+	if ((vma->flags & VM_ACCESS) == VM_EXEC && key == mm->execute_only_pkey)
+		return 0;
+	return key;
+}
+
 SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t prot, int pkey)
 {
 	const uint64_t grows = prot & (SAMARA_PROT_GROWSDOWN | SAMARA_PROT_GROWSUP);
@@ -77,7 +95,8 @@ SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t l
 		return -SAMARA_ENOMEM;
 	if (prot & ~(SAMARA_PROT_READ | SAMARA_PROT_WRITE | SAMARA_PROT_EXEC | SAMARA_PROT_SEM))
 		return -SAMARA_EINVAL;
-	if (pkey != -1 && (!mm->vm->config.pkeys || pkey < 0 || pkey > 15 || !(mm->pkeys >> pkey & 1)))
+	if (pkey != -1 && (!mm->vm->config.pkeys || pkey < 0 || pkey > 15 || !(mm->pkeys >> pkey & 1) ||
+			   pkey == mm->execute_only_pkey))
 		return -SAMARA_EINVAL;
 	vma = mm_find(mm, start);
 	if (!vma)
@@ -89,8 +108,7 @@ SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t l
 		if (read_implies_exec && (vma->flags & VM_MAYEXEC))
 			want |= SAMARA_PROT_EXEC;
 		flags = prot_to_vm(want, 0) | (vma->flags & ~VM_ACCESS);
-		if (pkey != -1)
-			flags = (flags & ~VM_PKEY_MASK) | (uint64_t)pkey << VM_PKEY_SHIFT;
+		flags = (flags & ~VM_PKEY_MASK) | (uint64_t)key_for(mm, vma, want, pkey) << VM_PKEY_SHIFT;
 		/* the may-rights stand four bits above the rights */
 		if (flags & ~(flags >> 4) & VM_ACCESS)
 			return -SAMARA_EACCES;

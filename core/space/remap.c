@@ -60,7 +60,8 @@ static int check_vma(const struct remap *r)
 		return -SAMARA_EINVAL;
 	if (!wants_place(r) && r->new_length <= r->old_length)
 		return 0;
-	if (r->old_length > vma->end - r->addr)
+	/* a tail that shrinking takes away may lie anywhere */
+	if (MIN(r->old_length, r->new_length) > vma->end - r->addr)
 		return -SAMARA_EFAULT;
 	if (r->new_length <= r->old_length)
 		return 0;

@@ -49,7 +49,7 @@ struct samara_mm {
 	uint64_t capabilities;
 	uint32_t euid, personality;
 	uint32_t mdwe;        /* PR_MDWE_* */
-	bool thp_disabled;
+	uint32_t thp_disabled; /* PR_SET_THP_DISABLE: 0, 1, or 3 with PR_THP_DISABLE_EXCEPT_ADVISED */
 	uint32_t pkeys;       /* allocated protection keys, bit set */
 	int execute_only_pkey;
 	/* VMA slabs (vma_alloc.c) */
@@ -111,6 +111,7 @@ struct unmap_plan {
 SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t end, struct unmap_plan *plan);
 /* After mm_reserve(mm, 1).  `store`: leave a gap in the tree (else the caller stores over the range at once). */
 SAMARA_INTERNAL void unmap_commit(struct samara_mm *mm, const struct unmap_plan *plan, bool store);
+SAMARA_INTERNAL void unmap_leave_cuts(struct samara_mm *mm, const struct unmap_plan *plan, bool end_too);
 SAMARA_INTERNAL int mm_munmap(struct samara_mm *mm, uint64_t start, uint64_t length);
 
 /* -- map.c -- */
@@ -122,6 +123,7 @@ struct map_request {
 };
 SAMARA_INTERNAL int64_t mm_mmap(struct samara_mm *mm, const struct map_request *request, bool *populate);
 SAMARA_INTERNAL uint64_t prot_to_vm(uint64_t prot, int pkey);
+SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm); /* 0: none to be had */
 SAMARA_INTERNAL bool mm_denies_write_exec(const struct samara_mm *mm, uint64_t old_flags, uint64_t new_flags);
 
 /* -- the others -- */
@@ -160,7 +162,8 @@ struct samara_file {
 
 SAMARA_INTERNAL int file_shmem_zero(struct samara *vm, const struct samara_mm *mm, uint64_t bytes, uint64_t vm_flags,
 	struct samara_file **out);
-SAMARA_INTERNAL int file_hugetlb_anon(struct samara *vm, uint64_t bytes, unsigned log2, bool noreserve, struct samara_file **out);
+SAMARA_INTERNAL int file_hugetlb_anon(struct samara *vm, uint64_t bytes, unsigned log2, struct samara_file **out);
+SAMARA_INTERNAL int inode_reserve_huge(struct samara_inode *inode, uint64_t bytes); /* the pool holds pages up to here: -ENOMEM */
 SAMARA_INTERNAL void file_vma_open(struct samara_file *file, uint64_t vm_flags);  /* a mapping comes: its count, its reference */
 SAMARA_INTERNAL void file_vma_close(struct samara_file *file, uint64_t vm_flags);
 

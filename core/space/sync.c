@@ -59,8 +59,6 @@ int samara_mincore(struct samara_mm *mm, samara_va addr, uint64_t length, unsign
 		return -SAMARA_EINVAL;
 	if (addr + length < addr || addr + length > mm->layout.task_size + PAGE_SIZE)
 		return -SAMARA_ENOMEM;
-	if (vec)
-		return -SAMARA_ENOSYS;
 	samara_read_lock(mm, &g);
 	for (uint64_t at = addr; !err && at < end;) {
 		vma_t *vma = tree_get(&mm->tree, at);
@@ -71,5 +69,6 @@ int samara_mincore(struct samara_mm *mm, samara_va addr, uint64_t length, unsign
 			at = vma->end;
 	}
 	samara_read_unlock(&g);
-	return err;
+	/* what is resident is known once there are pages; without `vec` the call checks the range */
+	return !err && vec && length ? -SAMARA_ENOSYS : err;
 }

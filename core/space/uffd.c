@@ -12,7 +12,7 @@ static void *context_of(const vma_t *vma)
 /* Anonymous, shmem and hugetlbfs memory can be registered; write protection of other files' private pages cannot. */
 static bool can_register(const vma_t *vma, uint64_t flags)
 {
-	bool shmem = file_is(vma->file, SAMARA_INODE_SHMEM), huge = file_is(vma->file, SAMARA_INODE_HUGETLB);
+	bool shmem = file_is(vma->file, SAMARA_INODE_SHMEM) && !(vma->extra && vma->extra->shm), huge = file_is(vma->file, SAMARA_INODE_HUGETLB);
 
 	if (vma->flags & VM_DROPPABLE)
 		return false;

@@ -11,13 +11,6 @@ SAMARA_INTERNAL bool vma_sealed(const vma_t *vma)
 	return vma->flags & VM_SEALED;
 }
 
-static bool may_cut(const vma_t *vma, uint64_t at)
-{
-	if (!file_is(vma->file, SAMARA_INODE_HUGETLB))
-		return true;
-	return !(at & ((1ull << vma->file->inode->desc.hardwired_huge_log2) - 1));
-}
-
 SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t end, struct unmap_plan *plan)
 {
 	struct tree_iter iter;
@@ -32,17 +25,21 @@ SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t e
 			return -SAMARA_ENOMEM;
 		if (vma_sealed(vma))
 			return -SAMARA_EPERM;
-		if (!may_cut(vma, start))
+		if (!vma_may_cut(vma, start))
 			return -SAMARA_EINVAL;
 	}
 	tree_iter_init(&iter, &mm->tree, start);
 	while ((vma = tree_iter_next(&iter)) && vma->start < end) {
 		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end), pages = (to - from) >> PAGE_SHIFT;
 
-		if (vma_sealed(vma))
+		if (vma_sealed(vma)) {
+			unmap_leave_cuts(mm, plan, false);
 			return -SAMARA_EPERM;
-		if (end < vma->end && !may_cut(vma, end))
+		}
+		if (end < vma->end && !vma_may_cut(vma, end)) {
+			unmap_leave_cuts(mm, plan, false);
 			return -SAMARA_EINVAL;
+		}
 		plan->pages += pages;
 		if (vma_is_data(vma->flags))
 			plan->data_pages += pages;
@@ -52,6 +49,21 @@ SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t e
 			plan->locked_pages += pages;
 	}
 	return 0;
+}
+
+/* What is left of a request that looked at a range to replace and then failed: the kernel has cut the mappings at the edges by then
+ * and does not join them again.  `upto`: how far it came.  Without memory the cuts are left out. */
+SAMARA_INTERNAL void unmap_leave_cuts(struct samara_mm *mm, const struct unmap_plan *plan, bool end_too)
+{
+	vma_t *vma = plan->first;
+
+	if (!vma || mm_reserve(mm, 2))
+		return;
+	if (vma->start < plan->start)
+		vma_split(mm, vma, plan->start);
+	vma = end_too ? tree_get(&mm->tree, plan->end - 1) : NULL;
+	if (vma && vma->end > plan->end)
+		vma_split(mm, vma, plan->end);
 }
 
 static void close_range(vma_t *vma, uint64_t from, uint64_t to)

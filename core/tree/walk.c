@@ -60,9 +60,9 @@ SAMARA_INTERNAL void *tree_get(const struct tree *tree, uint64_t index)
 		if ((place < (uint64_t)leaf->end[slot] - leaf->start[slot]) & (slot < leaf->count))
 			return leaf->value[slot];
 	}
-	if (UNLIKELY(!tree->root))
+	if (UNLIKELY(!tree->root || index == NODE_NONE))
 		return NULL;
-	leaf = walk_leaf(tree, index - (index == NODE_NONE));
+	leaf = walk_leaf(tree, index);
 	value = leaf_get(leaf, index, &slot);
 	/* Not const for the owner of the tree: the hint is a cache. */
 	if (value)
@@ -72,8 +72,6 @@ SAMARA_INTERNAL void *tree_get(const struct tree *tree, uint64_t index)
 
 SAMARA_INTERNAL void *tree_lookup(const struct tree *tree, uint64_t index)
 {
-	uint64_t place = index - (index == NODE_NONE);
-
 	for (;;) {
 		uint32_t shape = LOAD_ACQUIRE(tree->shape), version;
 		uint64_t root = LOAD(tree->root);
@@ -85,12 +83,12 @@ SAMARA_INTERNAL void *tree_lookup(const struct tree *tree, uint64_t index)
 		NODE_FENCE_ACQUIRE();
 		if (UNLIKELY((shape & 1) || LOAD(tree->shape) != shape))
 			continue;
-		if (!root)
+		if (!root || index == NODE_NONE)
 			return NULL;
 		for (; levels; levels--) {
 			const struct tree_inner *inner = node;
 
-			node = LOAD(inner->child[inner_find(inner, place)]);
+			node = LOAD(inner->child[inner_find(inner, index)]);
 			NODE_FENCE_ACQUIRE();
 			if (UNLIKELY(LOAD(tree->shape) != shape))
 				break;
@@ -194,7 +192,8 @@ static void *walk_yield(struct tree_iter *iter, const struct tree_leaf *leaf, un
 	return iter->at.value;
 }
 
-static void *walk_next_leaf(struct tree_iter *iter)
+/* The rare half of tree_iter_next, kept out of it: it would need registers saved. */
+static __attribute__((noinline)) void *walk_next_leaf(struct tree_iter *iter)
 {
 	const struct tree_leaf *leaf = (const struct tree_leaf *)iter->node;
 	unsigned slot = iter->slot + 1;

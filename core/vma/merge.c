@@ -154,6 +154,8 @@ SAMARA_INTERNAL int vma_modify(struct samara_mm *mm, vma_t *vma, uint64_t start,
 		*out = merged;
 		return 0;
 	}
+	if ((start > vma->start && !vma_may_cut(vma, start)))
+		return -SAMARA_EINVAL;
 	/* The kernel cuts at the start first; when the second cut fails the first one stays. */
 	if (start > vma->start) {
 		if (mm->map_count >= mm->vm->config.max_map_count)
@@ -162,6 +164,8 @@ SAMARA_INTERNAL int vma_modify(struct samara_mm *mm, vma_t *vma, uint64_t start,
 		vma = mm_find(mm, start);
 	}
 	if (end < vma->end) {
+		if (!vma_may_cut(vma, end))
+			return -SAMARA_EINVAL;
 		if (mm->map_count >= mm->vm->config.max_map_count)
 			return -SAMARA_ENOMEM;
 		vma_split(mm, vma, end);

@@ -26,6 +26,16 @@ static void spec_of(const vma_t *vma, struct vma_spec *spec)
 		.inherited = vma->inherited };
 }
 
+/* Special mappings are whole or gone; hugetlbfs is cut at huge pages only. */
+SAMARA_INTERNAL bool vma_may_cut(const vma_t *vma, uint64_t at)
+{
+	if (vma->extra && vma->extra->special)
+		return false;
+	if (!file_is(vma->file, SAMARA_INODE_HUGETLB))
+		return true;
+	return !(at & ((1ull << vma->file->inode->desc.hardwired_huge_log2) - 1));
+}
+
 SAMARA_INTERNAL void vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at)
 {
 	vma_t *high = vma_take(mm);
