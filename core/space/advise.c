@@ -35,6 +35,8 @@ static bool seal_forbids(const vma_t *vma, int advice)
 {
 	if (!vma_sealed(vma) || (vma->flags & (VM_SHARED | VM_WRITE)))
 		return false;
+	if (!vma_is_anonymous(vma) && !vma->anon_id)
+		return false; /* the file has it all */
 	switch (advice) {
 	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_DONTNEED_LOCKED: case SAMARA_MADV_FREE: case SAMARA_MADV_REMOVE:
 	case SAMARA_MADV_DONTFORK: case SAMARA_MADV_WIPEONFORK: case SAMARA_MADV_GUARD_INSTALL:
@@ -151,7 +153,8 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
 	case SAMARA_MADV_GUARD_INSTALL:
 		if (vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_LOCKED))
 			return -SAMARA_EINVAL;
-		anon_prepare(mm, vma);
+		if (vma_is_anonymous(vma))
+			anon_prepare(mm, vma);
 		return 0;
 	case SAMARA_MADV_GUARD_REMOVE:
 		return vma->flags & (VM_SPECIAL | VM_HUGETLB) ? -SAMARA_EINVAL : 0;

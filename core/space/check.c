@@ -21,9 +21,8 @@ static const char *check_vma_alone(const struct samara_mm *mm, const vma_t *vma,
 		return "I4: a VMA in the tree is free, foreign or left open for writing";
 	if (vma->inherited && !vma->anon_id)
 		return "I5: an inherited history without a history";
-	if (!vma->file && !vma->anon_id && !(vma->flags & (VM_SHARED | VM_GROWSDOWN)) && !vma->extra &&
-	    vma->pgoff != vma->start >> PAGE_SHIFT)
-		return "I6: pgoff of untouched anonymous memory is not its address";
+	if (vma->pgoff + vma_pages(vma) < vma->pgoff)
+		return "I6: pgoff wraps inside a VMA";
 	if ((vma->flags & VM_ACCOUNT) && (vma->flags & VM_SHARED))
 		return "I7: a shared mapping is charged";
 	if ((vma->flags & VM_LOCKONFAULT) && !(vma->flags & VM_LOCKED))

@@ -183,7 +183,7 @@ static int own_file(struct samara *vm, const struct samara_inode_desc *desc, con
 SAMARA_INTERNAL int file_shmem_zero(struct samara *vm, const struct samara_mm *mm, uint64_t bytes, uint64_t vm_flags,
 	struct samara_file **out)
 {
-	struct samara_inode_desc desc = { .kind = SAMARA_INODE_SHMEM, .minor = 1, .size_bytes = bytes,
+	struct samara_inode_desc desc = { .kind = SAMARA_INODE_SHMEM, .minor = vm->config.shmem_minor, .size_bytes = bytes,
 		.ino = __atomic_add_fetch(&vm->next_shmem_ino, 1, __ATOMIC_RELAXED) };
 	uint64_t pages = vm_flags & VM_NORESERVE ? 0 : bytes >> PAGE_SHIFT;
 	int err = vm_charge(vm, mm, pages);
@@ -219,7 +219,7 @@ SAMARA_INTERNAL int inode_reserve_huge(struct samara_inode *inode, uint64_t byte
 
 SAMARA_INTERNAL int file_hugetlb_anon(struct samara *vm, uint64_t bytes, unsigned log2, struct samara_file **out)
 {
-	struct samara_inode_desc desc = { .kind = SAMARA_INODE_HUGETLB, .minor = 0xf, .size_bytes = bytes,
+	struct samara_inode_desc desc = { .kind = SAMARA_INODE_HUGETLB, .minor = vm->config.hugetlb_minor, .size_bytes = bytes,
 		.ino = __atomic_add_fetch(&vm->next_shmem_ino, 1, __ATOMIC_RELAXED), .hardwired_huge_log2 = log2 & 63 };
 
 	return own_file(vm, &desc, "/anon_hugepage (deleted)", out);

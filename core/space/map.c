@@ -5,7 +5,8 @@
  *   length -> offset overflow -> max_map_count -> placement -> NOREPLACE -> lock rights and limits -> the file's policy, or the
  *   anonymous type -> write-and-execute denial -> what is replaced may go -> RLIMIT_AS, RLIMIT_DATA -> commit charge -> memory -> driver
  *
- * Until the commit nothing has changed: a MAP_FIXED that fails leaves what it would have replaced.
+ * Until the driver is asked nothing is lost: a MAP_FIXED that fails leaves what it would have replaced, at most cut at the edges.  A driver
+ * that refuses leaves a gap there.  Both are the kernel's own behaviour.
  */
 #include "core/space/space.h"
 
@@ -13,7 +14,7 @@
 	(SAMARA_MAP_SHARED | SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED | SAMARA_MAP_ANONYMOUS | SAMARA_MAP_DENYWRITE |          \
 	 SAMARA_MAP_EXECUTABLE | SAMARA_MAP_UNINITIALIZED | SAMARA_MAP_GROWSDOWN | SAMARA_MAP_LOCKED |                      \
 	 SAMARA_MAP_NORESERVE | SAMARA_MAP_POPULATE | SAMARA_MAP_NONBLOCK | SAMARA_MAP_STACK | SAMARA_MAP_HUGETLB |         \
-	 SAMARA_MAP_32BIT | SAMARA_MAP_ABOVE4G | SAMARA_MAP_HUGE_MASK << SAMARA_MAP_HUGE_SHIFT)
+	 SAMARA_MAP_32BIT | SAMARA_MAP_ABOVE4G | (21ul | 30ul) << SAMARA_MAP_HUGE_SHIFT)
 
 /* A request on its way: what is known so far. */
 struct mapping_build {
@@ -82,10 +83,11 @@ SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm)
 /* Offsets and lengths that the file can have. */
 static bool file_range_ok(const struct samara_file *file, uint64_t pgoff, uint64_t length)
 {
+	enum samara_inode_kind kind = file->inode->desc.kind;
 	uint64_t max = file->inode->desc.max_bytes;
 
-	if (file->inode->desc.kind == SAMARA_INODE_DEVICE || file->inode->desc.kind == SAMARA_INODE_DEV_ZERO)
-		return true;
+	if (kind == SAMARA_INODE_DEVICE || kind == SAMARA_INODE_DEV_ZERO || kind == SAMARA_INODE_UNMAPPABLE)
+		max = UINT64_MAX;
 	if (length > max)
 		return false;
 	return pgoff <= (max - length) >> PAGE_SHIFT;
@@ -101,8 +103,6 @@ static int check_shared(struct mapping_build *b, bool validate)
 
 		if (flags & ~known)
 			return -SAMARA_EOPNOTSUPP;
-	} else {
-		b->spec.flags &= ~VM_SYNC;
 	}
 	if (b->request->prot & SAMARA_PROT_WRITE) {
 		if (!(b->file->fmode & SAMARA_FMODE_WRITE))
@@ -280,32 +280,42 @@ static int reserve(struct samara_mm *mm, struct mapping_build *b)
 		b->charged_pages = net;
 		b->spec.flags |= VM_ACCOUNT;
 	}
-	err = mm_reserve(mm, 2);
-	if (!err && file_is(b->file, SAMARA_INODE_HUGETLB) &&
-	    (b->spec.pgoff & ((1ull << (b->file->inode->desc.hardwired_huge_log2 - PAGE_SHIFT)) - 1)))
-		err = -SAMARA_EINVAL;
-	if (!err && file_is(b->file, SAMARA_INODE_HUGETLB) && !(b->spec.flags & VM_NORESERVE))
-		err = inode_reserve_huge(b->file->inode, (b->spec.pgoff + pages) << PAGE_SHIFT);
-	if (err)
-		return err;
-	if (!b->file && (b->spec.flags & VM_SHARED)) {
-		err = file_shmem_zero(mm->vm, mm, b->spec.end - b->spec.start, b->spec.flags, &b->file);
-		b->own_file = !err;
-	} else if (file_is(b->file, SAMARA_INODE_DEV_ZERO) && (b->spec.flags & VM_SHARED)) {
-		err = file_shmem_zero(mm->vm, mm, b->spec.end - b->spec.start, b->spec.flags, &b->file);
-		b->own_file = !err;
-	}
-	return err;
+	return mm_reserve(mm, 2);
 }
 
-/* The driver's mmap operation may refuse, or change flags, offset and private data. */
-static int ask_driver(struct mapping_build *b)
+static int map_hugetlb(struct mapping_build *b)
 {
-	const struct samara_inode *inode = b->file->inode;
-	struct samara_mapping m = { .start = b->spec.start, .end = b->spec.end, .pgoff = b->spec.pgoff, .vm_flags = b->spec.flags,
-		.file = b->file };
+	struct samara_inode *inode = b->file->inode;
+	uint64_t pages = (b->spec.end - b->spec.start) >> PAGE_SHIFT;
+
+	if (b->spec.pgoff & ((1ull << (inode->desc.hardwired_huge_log2 - PAGE_SHIFT)) - 1))
+		return -SAMARA_EINVAL;
+	return b->spec.flags & VM_NORESERVE ? 0 : inode_reserve_huge(inode, (b->spec.pgoff + pages) << PAGE_SHIFT);
+}
+
+/* What the kind of memory has to say: shared anonymous memory gets its file, hugetlbfs promises its pages, a driver's mmap
+ * operation may refuse, or change flags, offset and private data. */
+static int ask_driver(struct samara_mm *mm, struct mapping_build *b)
+{
+	const struct samara_inode *inode;
+	struct samara_mapping m;
 	int err;
 
+	if ((!b->file || file_is(b->file, SAMARA_INODE_DEV_ZERO)) && (b->spec.flags & VM_SHARED)) {
+		err = file_shmem_zero(mm->vm, mm, b->spec.end - b->spec.start, b->spec.flags, &b->file);
+		b->own_file = !err;
+		return err;
+	}
+	if (!b->file)
+		return 0;
+	if (file_is(b->file, SAMARA_INODE_HUGETLB))
+		return map_hugetlb(b);
+	inode = b->file->inode;
+	m = (struct samara_mapping){ .start = b->spec.start, .end = b->spec.end, .pgoff = b->spec.pgoff, .vm_flags = b->spec.flags,
+		.file = b->file };
+	/* file systems that know DAX refuse MAP_SYNC without it at last, also where unknown flags are passed over */
+	if ((b->spec.flags & VM_SYNC) && inode->desc.kind == SAMARA_INODE_REGULAR && !inode->desc.sync)
+		return -SAMARA_EOPNOTSUPP;
 	if (!inode->ops.mmap)
 		return 0;
 	err = inode->ops.mmap(inode->desc.self, &m);
@@ -366,12 +376,17 @@ SAMARA_INTERNAL int64_t mm_mmap(struct samara_mm *mm, const struct map_request *
 		err = check(mm, &b, length);
 	if (!err)
 		err = reserve(mm, &b);
-	if (!err && b.file)
-		err = ask_driver(&b);
 	if (err) {
 		release(mm, &b);
 		if (b.gathered)
 			unmap_leave_cuts(mm, &b.replaced, true);
+		return err;
+	}
+	err = ask_driver(mm, &b);
+	if (err) {
+		/* by then the kernel has closed what stood here, and leaves a gap */
+		release(mm, &b);
+		unmap_commit(mm, &b.replaced, true);
 		return err;
 	}
 	commit(mm, &b);

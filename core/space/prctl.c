@@ -106,12 +106,14 @@ static int set_mm(struct samara_mm *mm, uint64_t what, uint64_t addr, uint64_t a
 {
 	uint64_t *field = layout_field(mm, what), old;
 
-	if (what >= SAMARA_PR_SET_MM_AUXV && what <= SAMARA_PR_SET_MM_MAP_SIZE)
+	if (what == SAMARA_PR_SET_MM_MAP || what == SAMARA_PR_SET_MM_MAP_SIZE)
 		return -SAMARA_EOPNOTSUPP;
 	if (arg5 || arg4)
 		return -SAMARA_EINVAL;
 	if (!mm_capable(mm, SAMARA_CAP_SYS_RESOURCE))
 		return -SAMARA_EPERM;
+	if (what == SAMARA_PR_SET_MM_AUXV || what == SAMARA_PR_SET_MM_EXE_FILE)
+		return -SAMARA_EOPNOTSUPP;
 	if (addr >= mm->layout.task_size || addr < mm->vm->config.mmap_min_addr || !field)
 		return -SAMARA_EINVAL;
 	old = *field;

@@ -109,6 +109,7 @@ static vma_t *copy_vma(struct remap *r, uint64_t at)
 		vma_fill(copy, mm, &spec);
 		mm_link(mm, copy);
 	}
+	(void)uffd_drop(mm, copy); /* without memory it stays registered */
 	return copy;
 }
 
@@ -137,12 +138,9 @@ static int64_t move(struct remap *r, uint64_t at)
 
 	if (mm->map_count >= mm->vm->config.max_map_count - 3)
 		return -SAMARA_ENOMEM;
-	if (file_is(r->vma->file, SAMARA_INODE_HUGETLB)) {
-		uint64_t mask = (1ull << r->vma->file->inode->desc.hardwired_huge_log2) - 1;
-
-		if ((r->addr | (r->addr + r->old_length) | at) & mask)
-			return -SAMARA_EINVAL;
-	}
+	if ((r->vma->start != r->addr && !vma_may_cut(r->vma, r->addr)) ||
+	    (r->vma->end != r->addr + r->old_length && !vma_may_cut(r->vma, r->addr + r->old_length)))
+		return -SAMARA_EINVAL;
 	if (accounted) {
 		err = mm_charge(mm, stays ? new_pages : new_pages - old_pages);
 		if (err)
@@ -264,7 +262,8 @@ static int64_t remap_at(struct remap *r)
 /* Some mappings cannot be moved together with others: a descriptor must hear of it, or their file chooses places itself. */
 static bool moves_with_others(const vma_t *vma)
 {
-	return !(vma->flags & VM_UFFD_ALL) && !(vma->extra && vma->extra->shm) && !file_is(vma->file, SAMARA_INODE_DEVICE);
+	return !(vma->flags & VM_UFFD_ALL) && !(vma->extra && vma->extra->shm) && !file_is(vma->file, SAMARA_INODE_DEVICE) &&
+	       !file_is(vma->file, SAMARA_INODE_DEV_ZERO);
 }
 
 /* MREMAP_FIXED without a change of length: mapping by mapping, the distances between them kept. */

@@ -59,6 +59,10 @@ static int resolve_config(struct samara_config *to, const struct samara_config *
 		to->stack_guard_gap_pages = 256;
 	if (!to->numa_nodes)
 		to->numa_nodes = 1;
+	if (!to->shmem_minor)
+		to->shmem_minor = 1;
+	if (!to->hugetlb_minor)
+		to->hugetlb_minor = 0xf;
 	if (to->overcommit_memory < 0 || to->overcommit_memory > 2 || to->mmap_min_addr & ~PAGE_MASK || to->numa_nodes > 64 ||
 	    to->total_pages > 1ull << 40 || to->swap_pages > 1ull << 40)
 		return -SAMARA_EINVAL;

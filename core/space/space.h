@@ -131,6 +131,7 @@ SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t l
 SAMARA_INTERNAL int64_t mm_mremap(struct samara_mm *mm, uint64_t addr, uint64_t old_length, uint64_t new_length, uint64_t flags,
 	uint64_t new_addr);
 SAMARA_INTERNAL int mm_madvise(struct samara_mm *mm, uint64_t start, uint64_t length, int advice);
+SAMARA_INTERNAL int uffd_drop(struct samara_mm *mm, vma_t *vma);
 SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child);
 /* populate.c: fault [start, end) in as far as ranges are concerned; stops at the first VMA that cannot be, with its errno. */
 SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t end, bool ignore_errors);

@@ -36,12 +36,32 @@ static int set_context(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_
 	return err;
 }
 
+/* mremap drops the registration of what it moved (a descriptor that asked for remap events is not modelled); nothing merges by that. */
+SAMARA_INTERNAL int uffd_drop(struct samara_mm *mm, vma_t *vma)
+{
+	struct vma_extra *extra;
+
+	if (!context_of(vma))
+		return 0;
+	extra = extra_copy(mm->vm, vma->extra, NULL);
+	if (!extra)
+		return -SAMARA_ENOMEM;
+	extra->uffd = NULL;
+	extra_put(mm->vm, vma->extra);
+	vma->extra = extra;
+	if (extra_is_plain(extra)) {
+		extra_put(mm->vm, extra);
+		vma->extra = NULL;
+	}
+	vma_set_flags(vma, vma->flags & ~VM_UFFD_ALL);
+	return 0;
+}
+
 static int check_range(const struct samara_mm *mm, uint64_t start, uint64_t length)
 {
 	uint64_t task_size = mm->layout.task_size;
 
-	if ((start & ~PAGE_MASK) || (length & ~PAGE_MASK) || !length || start < mm->vm->config.mmap_min_addr ||
-	    start >= task_size || length > task_size - start)
+	if ((start & ~PAGE_MASK) || (length & ~PAGE_MASK) || !length || start >= task_size || length > task_size - start)
 		return -SAMARA_EINVAL;
 	return 0;
 }
@@ -66,6 +86,9 @@ static int apply(struct samara_mm *mm, void *context, uint64_t start, uint64_t e
 	for (vma_t *vma = mm_find_in(mm, start, end); !err && vma && vma->start < end; vma = mm_find_in(mm, start, end)) {
 		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end), want = (vma->flags & ~VM_UFFD_ALL) | flags;
 
+		/* registered there already with these modes, and maybe more: stays as it is */
+		if (context && context_of(vma) == context && (vma->flags & flags) == flags)
+			want = vma->flags;
 		if (context_of(vma) != context || vma->flags != want)
 			err = set_context(mm, vma, from, to, context, want, &vma);
 		start = to;

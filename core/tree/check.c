@@ -16,7 +16,8 @@ static bool check_denied(const struct tree *tree, uint64_t start, uint64_t end)
 	return start < end && end - start >= tree->gap_size;
 }
 
-static const char *check_leaf(struct check_state *state, const struct tree_leaf *leaf, uint64_t low, uint64_t high, uint64_t *gap)
+static const char *check_leaf(struct check_state *state, const struct tree_leaf *leaf, uint64_t low, uint64_t high,
+			      uint64_t *gap)
 {
 	uint64_t end = low, largest = 0;
 

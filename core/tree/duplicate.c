@@ -56,7 +56,8 @@ static int duplicate_leaves(struct tree *to, const struct tree *from, struct dup
 			if (stop)
 				return -12;
 			if (value)
-				list->entries[list->count++] = (struct tree_entry){ leaf_start(leaf, i), leaf_end(leaf, i), value };
+				list->entries[list->count++] = (struct tree_entry){ leaf_start(leaf, i),
+										    leaf_end(leaf, i), value };
 		}
 	}
 	while (list->count) {
@@ -67,7 +68,8 @@ static int duplicate_leaves(struct tree *to, const struct tree *from, struct dup
 	return 0;
 }
 
-/* One level of inner nodes above `nodes` nodes that are linked by their `next`; the first one of the new level in *first. */
+/* One level of inner nodes above `nodes` nodes that are linked by their `next`; the first one of the new level in
+ * *first. */
 static int duplicate_level(struct tree *to, void **first, size_t nodes, unsigned level)
 {
 	size_t parents = (nodes + INNER_MAX - 1) / INNER_MAX, share = nodes / parents, extra = nodes % parents;
@@ -94,7 +96,8 @@ static int duplicate_level(struct tree *to, void **first, size_t nodes, unsigned
 				uint64_t low = child->prev ? leaf_start(child, 0) : 0;
 
 				STORE(inner->key[slot], low);
-				inner->gap[slot] = gap_of_leaf(child, low, child->next ? leaf_start(child->next, 0) : NODE_NONE);
+				inner->gap[slot] = gap_of_leaf(child, low, child->next ? leaf_start(child->next, 0) :
+											 NODE_NONE);
 				node = child->next;
 			}
 		}
@@ -107,8 +110,8 @@ static int duplicate_level(struct tree *to, void **first, size_t nodes, unsigned
 	return 0;
 }
 
-SAMARA_INTERNAL int tree_duplicate(struct tree *to, const struct tree *from, void *(*copy)(void *arg, void *value, bool *stop),
-				   void *arg)
+SAMARA_INTERNAL int tree_duplicate(struct tree *to, const struct tree *from,
+				   void *(*copy)(void *arg, void *value, bool *stop), void *arg)
 {
 	struct duplicate_list list;
 	const struct samara_port *port = to->port;

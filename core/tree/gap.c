@@ -1,6 +1,7 @@
 /* gap.c - the largest gap below each child (T3), and the searches that descend by it.
  *
- * Gaps are read and written under the caller's lock only, so nothing here is atomic.  By T2 a gap lies inside what one leaf covers.
+ * Gaps are read and written under the caller's lock only, so nothing here is atomic.  By T2 a gap lies inside what one
+ * leaf covers.
  */
 #include "core/tree/node.h"
 
@@ -87,8 +88,8 @@ struct gap_step {
 	unsigned slot;
 };
 
-/* The scans look at several gaps with one branch, by the compiler's own vectors: gaps are never read without the lock, so plain loads
- * will do.  Where there are no vector registers the compiler splits them up. */
+/* The scans look at several gaps with one branch, by the compiler's own vectors: gaps are never read without the lock,
+ * so plain loads will do.  Where there are no vector registers the compiler splits them up. */
 typedef uint64_t gap_pair __attribute__((vector_size(16)));
 typedef uint32_t gap_quad __attribute__((vector_size(16)));
 
@@ -108,7 +109,8 @@ static inline gap_quad gap_load_quad(const uint32_t *from)
 	return quad;
 }
 
-/* Are the eight gaps from here all smaller than `size`?  The top bit of (gap - size) & ~gap says so for one, if size has none. */
+/* Are the eight gaps from here all smaller than `size`?  The top bit of (gap - size) & ~gap says so for one, if size
+ * has none. */
 static inline bool gap_eight_small(const uint64_t *gap, uint64_t size)
 {
 	gap_pair sizes = { size, size }, a = gap_load_pair(gap), b = gap_load_pair(gap + 2);
@@ -142,7 +144,8 @@ static inline unsigned gap_scan_up(const struct tree_inner *inner, unsigned slot
 	return slot;
 }
 
-/* Is there such a gap among the four in front of the entries slot - 3 .. slot?  For packed leaves; `size` in their unit. */
+/* Is there such a gap among the four in front of the entries slot - 3 .. slot?  For packed leaves; `size` in their
+ * unit. */
 static inline bool gap_among(const struct tree_leaf *leaf, unsigned slot, uint32_t size)
 {
 	gap_quad between = gap_load_quad(leaf->start + slot - 3) - gap_load_quad(leaf->end + slot - 4);
@@ -211,7 +214,8 @@ static bool gap_leaf_lowest(const struct tree_leaf *leaf, uint64_t low, uint64_t
 }
 
 /* *far: the search left the leaf that it began in. */
-static bool gap_highest(const struct tree *tree, uint64_t low, uint64_t high, uint64_t size, struct tree_entry *gap, bool *far)
+static bool gap_highest(const struct tree *tree, uint64_t low, uint64_t high, uint64_t size, struct tree_entry *gap,
+			bool *far)
 {
 	struct gap_limits limits = { low, high, size ? size : 1 };
 	struct gap_step path[TREE_LEVELS];
@@ -274,9 +278,10 @@ static bool gap_highest(const struct tree *tree, uint64_t low, uint64_t high, ui
 	}
 }
 
-/* The memory of the last far search: in (gap_from, gap_high) no gap has gap_size indices.  A search from there with that size or more
- * begins at gap_from.  Only a store of NULL can make it false, and forgets it (gap_forget), so it is exact.  Holders of the shared
- * lock may search at the same time, hence the little lock (odd: somebody writes; then nobody else remembers anything). */
+/* The memory of the last far search: in (gap_from, gap_high) no gap has gap_size indices.  A search from there with
+ * that size or more begins at gap_from.  Only a store of NULL can make it false, and forgets it (gap_forget), so it is
+ * exact.  Holders of the shared lock may search at the same time, hence the little lock (odd: somebody writes; then
+ * nobody else remembers anything). */
 static void gap_remember(struct tree *tree, uint64_t from, uint64_t high, uint64_t size)
 {
 	uint32_t stamp = LOAD(tree->gap_stamp);
@@ -297,7 +302,8 @@ SAMARA_INTERNAL void gap_forget(struct tree *tree, uint64_t start, uint64_t end)
 		tree->gap_high = 0;
 }
 
-SAMARA_INTERNAL bool tree_gap_highest(const struct tree *tree, uint64_t low, uint64_t high, uint64_t size, struct tree_entry *gap)
+SAMARA_INTERNAL bool tree_gap_highest(const struct tree *tree, uint64_t low, uint64_t high, uint64_t size,
+				      struct tree_entry *gap)
 {
 	uint32_t stamp = LOAD_ACQUIRE(tree->gap_stamp);
 	uint64_t from = LOAD(tree->gap_from), limit = LOAD(tree->gap_high), least = LOAD(tree->gap_size), top = high;
@@ -315,7 +321,8 @@ SAMARA_INTERNAL bool tree_gap_highest(const struct tree *tree, uint64_t low, uin
 	return found;
 }
 
-SAMARA_INTERNAL bool tree_gap_lowest(const struct tree *tree, uint64_t low, uint64_t high, uint64_t size, struct tree_entry *gap)
+SAMARA_INTERNAL bool tree_gap_lowest(const struct tree *tree, uint64_t low, uint64_t high, uint64_t size,
+				     struct tree_entry *gap)
 {
 	struct gap_limits limits = { low, high, size ? size : 1 };
 	struct gap_step path[TREE_LEVELS];

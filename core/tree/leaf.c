@@ -1,6 +1,7 @@
 /* leaf.c - leaves as a whole: read into plain entries, written back in the format that holds them.
  *
- * Exclusive lock only.  Whoever calls has made the leaf's version or tree->shape odd, or the leaf is not in the tree yet.
+ * Exclusive lock only.  Whoever calls has made the leaf's version or tree->shape odd, or the leaf is not in the tree
+ * yet.
  */
 #include "core/tree/node.h"
 

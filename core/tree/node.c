@@ -1,7 +1,8 @@
 /* node.c - where nodes come from and go to: the port, the spare lists, the reserve.
  *
- * Always holds: `leaves` and `inners` count the nodes in use, `leaf_spares` and `inner_spares` the ones on the spare lists; together
- * they are all that the tree took from the port and has not handed to free or defer.  Called by the holder of the exclusive lock.
+ * Always holds: `leaves` and `inners` count the nodes in use, `leaf_spares` and `inner_spares` the ones on the spare
+ * lists; together they are all that the tree took from the port and has not handed to free or defer.  Called by the
+ * holder of the exclusive lock.
  */
 #include "core/tree/node.h"
 
@@ -72,7 +73,8 @@ SAMARA_INTERNAL void node_drop_inner(struct tree *tree, struct tree_inner *inner
 	tree->inners--;
 }
 
-/* Have at least so many spare nodes.  On failure the ones that were got stay spare: nothing that anybody can see has changed. */
+/* Have at least so many spare nodes.  On failure the ones that were got stay spare: nothing that anybody can see has
+ * changed. */
 SAMARA_INTERNAL int node_fill(struct tree *tree, size_t leaves, size_t inners)
 {
 	const struct samara_port *port = tree->port;
@@ -99,9 +101,10 @@ SAMARA_INTERNAL int node_fill(struct tree *tree, size_t leaves, size_t inners)
 	return 0;
 }
 
-/* A store adds at most one leaf (a full one plus two entries is two), and so at most one node in each inner level; a new root comes
- * on top, and a second one only after more stores than a root has room for children.  While all leaves would fit under one
- * node, no inner node can split, and while all entries would fit into one leaf of any format, no leaf. */
+/* A store adds at most one leaf (a full one plus two entries is two), and so at most one node in each inner level; a
+ * new root comes on top, and a second one only after more stores than a root has room for children.  While all leaves
+ * would fit under one node, no inner node can split, and while all entries would fit into one leaf of any format, no
+ * leaf. */
 SAMARA_INTERNAL int tree_reserve(struct tree *tree, unsigned stores)
 {
 	size_t leaves = stores, inners = node_levels(tree->root) * (size_t)stores + 1 + stores / (INNER_MAX / 4) * 2;

@@ -1,36 +1,40 @@
 /* node.h - the nodes of the maple tree: layout, search inside a node, and what keeps readers safe.
  *
  * Shape.  A B+-tree.  A leaf holds entries (start, end, value), ascending and disjoint; gaps are what no entry
- * covers and are not stored.  A leaf has one of two formats, chosen whenever it is written as a whole (leaf.c).  Packed: 16 bytes an
- * entry, LEAF_MAX of them, start and end as 32-bit distances from `base` in pages (shift 12) or in single indices (shift 0).
- * Wide: 24 bytes an entry, WIDE_MAX of them, for what does not fit.  An inner node holds up to INNER_MAX children, for each its lowest index (key) and the
- * largest gap below it.  What always holds (tree_check proves it):
+ * covers and are not stored.  A leaf has one of two formats, chosen whenever it is written as a whole (leaf.c).
+ * Packed: 16 bytes an entry, LEAF_MAX of them, start and end as 32-bit distances from `base` in pages (shift 12) or in
+ * single indices (shift 0). Wide: 24 bytes an entry, WIDE_MAX of them, for what does not fit.  An inner node holds up
+ * to INNER_MAX children, for each its lowest index (key) and the largest gap below it.  What always holds (tree_check
+ * proves it):
  *
  *   T1  Child i of an inner node covers [key[i], key[i + 1]), the last one up to the end of its parent; the whole tree
  *       covers [0, UINT64_MAX).  Unused keys and starts are the largest number, so a search needs no count.
- *   T2  The key of a leaf, and of every subtree, is exactly the start of its first entry; only the leftmost path has key 0.  So
- *       a gap never spans two leaves: the gap behind a leaf's last entry ends where the leaf ends, and
+ *   T2  The key of a leaf, and of every subtree, is exactly the start of its first entry; only the leftmost path has
+ *       key 0.  So a gap never spans two leaves: the gap behind a leaf's last entry ends where the leaf ends, and
  *       belongs to it.  This is what makes the gap of a child a plain maximum, with nothing to join at the seams.
  *   T3  gap[i] is exactly the largest gap in what child i covers.
  *   T4  No leaf is empty, no inner node is without children, the root has two or more; an empty tree has no node.
  *   T5  Leaves are linked in order (for iteration by holders of the lock).
  *
- * Readers without a lock (tree_lookup).  One counter for the shape of the tree (tree->shape) and one for each leaf (version); both
- * are odd while what they guard changes.  A store inside one leaf moves entries in place between two steps of the leaf's
- * version and touches nothing else that such a reader reads (gaps it does not read).  Splits, merges, moved keys and stores over
- * several leaves happen while tree->shape is odd, from the first step to the last, so no half of a store is seen.  A reader
- * reads the shape counter, descends, checks it again after each child pointer was loaded and before it is followed, and
- * at the end checks both counters; on a difference it starts again.  Node memory stays node memory: freed nodes
- * go to the tree's own spare lists, and to the port only through defer (tree_trim), so a stale
- * pointer is always readable.  The fields that `defer` overwrites (`head`) are the ones no such reader reads.
- *   Every raced word is read and written by relaxed atomics (LOAD, STORE), ordered by the fences below.  ThreadSanitizer
- * does not model fences, but needs none here: only atomics race, and the counters' acquire and release order the values.
+ * Readers without a lock (tree_lookup).  One counter for the shape of the tree (tree->shape) and one for each leaf
+ * (version); both are odd while what they guard changes.  A store inside one leaf moves entries in place between two
+ * steps of the leaf's version and touches nothing else that such a reader reads (gaps it does not read).  Splits,
+ * merges, moved keys and stores over several leaves happen while tree->shape is odd, from the first step to the last,
+ * so no half of a store is seen.  A reader reads the shape counter, descends, checks it again after each child pointer
+ * was loaded and before it is followed, and at the end checks both counters; on a difference it starts again.  Node
+ * memory stays node memory: freed nodes go to the tree's own spare lists, and to the port only through defer
+ * (tree_trim), so a stale pointer is always readable.  The fields that `defer` overwrites (`head`) are the ones no such
+ * reader reads.
+ *   Every raced word is read and written by relaxed atomics (LOAD, STORE), ordered by the fences below.
+ * ThreadSanitizer does not model fences, but needs none here: only atomics race, and the counters' acquire and release
+ * order the values.
  *
- * Alternatives that were weighed.  Copying each changed leaf (RCU proper) gives readers that never retry, but pays an allocation, a
- * 512-byte copy and a grace period a store.  A version in each inner node lets readers of other subtrees pass a split,
- * at two more loads a level; splits are a tenth of the inserts or less and take some 200 ns.  Pivots with explicit
- * gaps take 12 or 16 bytes a contiguous entry but twice that an isolated one; start and end take the same for both, and need
- * no neighbour to know an entry's end.  Parent pointers cost a write to every moved child; the writer keeps a path instead.
+ * Alternatives that were weighed.  Copying each changed leaf (RCU proper) gives readers that never retry, but pays an
+ * allocation, a 512-byte copy and a grace period a store.  A version in each inner node lets readers of other subtrees
+ * pass a split, at two more loads a level; splits are a tenth of the inserts or less and take some 200 ns.  Pivots with
+ * explicit gaps take 12 or 16 bytes a contiguous entry but twice that an isolated one; start and end take the same for
+ * both, and need no neighbour to know an entry's end.  Parent pointers cost a write to every moved child; the writer
+ * keeps a path instead.
  */
 #ifndef SAMARA_CORE_TREE_NODE_H
 #define SAMARA_CORE_TREE_NODE_H
@@ -91,7 +95,7 @@ struct tree_inner {
 _Static_assert(sizeof(struct tree_leaf) == 512, "eight cache lines");
 _Static_assert(sizeof(struct tree_inner) == 1600, "25 cache lines");
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) /* gcc warns of fences there; they are not needed, see above */
 #define NODE_FENCE_ACQUIRE() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 #define NODE_FENCE_RELEASE() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 #else
@@ -109,8 +113,8 @@ static inline void *node_address(uint64_t root)
 	return (void *)(uintptr_t)(root & ~(uint64_t)63);
 }
 
-/* The slot of the child that covers `index`.  Two rounds of independent comparisons instead of a binary search: no branch to
- * mispredict, and two dependent loads instead of six. */
+/* The slot of the child that covers `index`.  Two rounds of independent comparisons instead of a binary search: no
+ * branch to mispredict, and two dependent loads instead of six. */
 NODE_INLINE unsigned inner_find(const struct tree_inner *node, uint64_t index)
 {
 	const uint64_t *key = node->key;
@@ -165,7 +169,8 @@ NODE_INLINE void *leaf_get(const struct tree_leaf *leaf, uint64_t index, unsigne
 	return *slot < LEAF_MAX && place < LOAD(leaf->end[*slot]) ? LOAD(leaf->value[*slot]) : NULL;
 }
 
-/* Ask for a leaf's eight lines at once, before the first is needed: out of cache the search would wait for three in turn. */
+/* Ask for a leaf's eight lines at once, before the first is needed: out of cache the search would wait for three in
+ * turn. */
 NODE_INLINE void leaf_prefetch(const void *leaf)
 {
 	for (unsigned i = 0; i < sizeof(struct tree_leaf); i += 64)

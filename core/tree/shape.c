@@ -1,7 +1,7 @@
 /* shape.c - splits, joins and moved keys: everything that happens while tree->shape is odd.
  *
- * Each function works on the writer's finger (tree->leaf and the path to it) and leaves the invariants T1 to T5 true, except where
- * its comment says otherwise; the finger is gone afterwards, for slots have moved.  Exclusive lock only.
+ * Each function works on the writer's finger (tree->leaf and the path to it) and leaves the invariants T1 to T5 true,
+ * except where its comment says otherwise; the finger is gone afterwards, for slots have moved.  Exclusive lock only.
  */
 #include "core/tree/node.h"
 
@@ -39,7 +39,8 @@ static uint64_t shape_high(const struct tree *tree, unsigned depth, unsigned slo
 	}
 }
 
-static void shape_new_root(struct tree *tree, void *left, uint64_t left_gap, void *right, uint64_t key, uint64_t right_gap)
+static void shape_new_root(struct tree *tree, void *left, uint64_t left_gap, void *right, uint64_t key,
+			   uint64_t right_gap)
 {
 	struct tree_inner *root = node_take_inner(tree);
 	unsigned levels = node_levels(tree->root) + 1;
@@ -80,8 +81,8 @@ static void shape_move_tail(struct tree_inner *to, struct tree_inner *from, unsi
 	to->count += moved;
 }
 
-/* Put a child into the path's node at `depth`.  Appended children leave the full node full: ascending fills stay dense; so do
- * descending ones, whose new children come second (the leftmost leaf gives its place to the new one). */
+/* Put a child into the path's node at `depth`.  Appended children leave the full node full: ascending fills stay dense;
+ * so do descending ones, whose new children come second (the leftmost leaf gives its place to the new one). */
 static void shape_insert(struct tree *tree, unsigned depth, unsigned slot, uint64_t key, void *child, uint64_t gap)
 {
 	struct tree_inner *inner = tree->path[depth].node, *right;
@@ -129,8 +130,8 @@ SAMARA_INTERNAL void shape_add_leaf(struct tree *tree, struct tree_leaf *right)
 	shape_insert(tree, depth, tree->path[depth].slot + 1, key, right, right_gap);
 }
 
-/* Share out the entries of the two leaves at `slot` and the next one of the path's last node, half to each.  False, and nothing
- * happened, when a half would not fit its leaf. */
+/* Share out the entries of the two leaves at `slot` and the next one of the path's last node, half to each.  False, and
+ * nothing happened, when a half would not fit its leaf. */
 static bool shape_share(struct tree *tree, unsigned slot)
 {
 	unsigned depth = tree->levels - 1, half, count;
@@ -156,8 +157,8 @@ static bool shape_share(struct tree *tree, unsigned slot)
 	return true;
 }
 
-/* The finger's leaf cannot hold what it should: share with a neighbour that has room, or split.  After a split each half holds two
- * more entries in any format. */
+/* The finger's leaf cannot hold what it should: share with a neighbour that has room, or split.  After a split each
+ * half holds two more entries in any format. */
 SAMARA_INTERNAL void shape_make_room(struct tree *tree)
 {
 	struct tree_leaf *leaf = tree->leaf, *right;
@@ -191,8 +192,8 @@ static void shape_lower(struct tree *tree, unsigned depth, uint64_t low)
 	}
 }
 
-/* Take child `slot` out of the path's node at `depth`; its range goes to whatever is left of it, or to the next child when
- * nothing is.  The gap of the leaf that grew, and the keys of the leftmost path, are left to the caller. */
+/* Take child `slot` out of the path's node at `depth`; its range goes to whatever is left of it, or to the next child
+ * when nothing is.  The gap of the leaf that grew, and the keys of the leftmost path, are left to the caller. */
 static void shape_remove(struct tree *tree, unsigned depth, unsigned slot)
 {
 	struct tree_inner *inner = tree->path[depth].node, *above, *left, *right;
@@ -292,7 +293,8 @@ SAMARA_INTERNAL void shape_set_low(struct tree *tree, uint64_t low)
 	shape_regap(tree, leaf_start(leaf->prev, 0));
 }
 
-/* The two leaves at `slot` and the next one of the path's last node become one.  False, and nothing happened, if they do not fit. */
+/* The two leaves at `slot` and the next one of the path's last node become one.  False, and nothing happened, if they
+ * do not fit. */
 static bool shape_join(struct tree *tree, unsigned slot)
 {
 	unsigned depth = tree->levels - 1, count;

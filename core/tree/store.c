@@ -1,7 +1,7 @@
 /* store.c - tree_store: one range replaced, in one leaf or across many.
  *
- * A store that stays inside its leaf, and leaves the leaf's first index alone, is one step of the leaf's version.  Everything
- * else keeps tree->shape odd from its first change to its last, so readers see all of it or nothing.
+ * A store that stays inside its leaf, and leaves the leaf's first index alone, is one step of the leaf's version.
+ * Everything else keeps tree->shape odd from its first change to its last, so readers see all of it or nothing.
  */
 #include "core/tree/node.h"
 
@@ -17,8 +17,8 @@ static void store_first(struct tree *tree, struct tree_entry entry)
 	shape_close(tree);
 }
 
-/* A full leaf and one entry more at its end: a new leaf of its own, so that ascending fills leave full leaves behind.  At the front of
- * everything the same, but the old entries move to the new leaf. */
+/* A full leaf and one entry more at its end: a new leaf of its own, so that ascending fills leave full leaves behind.
+ * At the front of everything the same, but the old entries move to the new leaf. */
 static void store_beside(struct tree *tree, struct tree_entry entry, bool behind)
 {
 	struct tree_leaf *leaf = tree->leaf, *right = node_take_leaf(tree);
@@ -103,7 +103,8 @@ static uint64_t store_window(const struct tree *tree, const struct store_plan *p
 	return MAX(largest, next - end);
 }
 
-/* Replace [start, end), which lies in what the finger's leaf covers.  False: there was no room; now there is, look again. */
+/* Replace [start, end), which lies in what the finger's leaf covers.  False: there was no room; now there is, look
+ * again. */
 static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void *value)
 {
 	struct tree_leaf *leaf = tree->leaf;
@@ -116,14 +117,16 @@ static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void 
 	if (from && leaf_end(leaf, from - 1) > start) {
 		from--;
 		if (leaf_start(leaf, from) < start)
-			plan.piece[plan.pieces++] = (struct tree_entry){ leaf_start(leaf, from), start, leaf_value(leaf, from) };
+			plan.piece[plan.pieces++] = (struct tree_entry){ leaf_start(leaf, from), start,
+								    leaf_value(leaf, from) };
 	}
 	while (to < count && leaf_start(leaf, to) < end)
 		to++;
 	if (value)
 		plan.piece[plan.pieces++] = (struct tree_entry){ start, end, value };
 	if (to > from && leaf_end(leaf, to - 1) > end)
-		plan.piece[plan.pieces++] = (struct tree_entry){ end, leaf_end(leaf, to - 1), leaf_value(leaf, to - 1) };
+		plan.piece[plan.pieces++] = (struct tree_entry){ end, leaf_end(leaf, to - 1),
+							    leaf_value(leaf, to - 1) };
 	plan.from = from;
 	plan.to = to;
 	plan.after = count - (to - from) + plan.pieces;
@@ -193,7 +196,8 @@ SAMARA_INTERNAL void tree_store(struct tree *tree, uint64_t start, uint64_t end,
 	for (;;) {
 		walk_seek(tree, start);
 		if (UNLIKELY(end > tree->high)) {
-			/* First empty what lies in the next leaf: then this one reaches further, or the next is gone. */
+			/* First empty what lies in the next leaf: then this one reaches further, or the next is gone.
+			 * */
 			shape_open(tree);
 			walk_seek(tree, tree->high);
 			store_in_leaf(tree, tree->low, MIN(end, tree->high), NULL);

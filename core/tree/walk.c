@@ -1,7 +1,8 @@
 /* walk.c - looking things up: with the caller's lock, without any lock, and in order.
  *
- * Nothing here changes the tree, except two caches: the writer's finger (walk_seek, exclusive lock only) and the hint of the
- * last entry found (tree_get, any holder of the lock: one relaxed word, checked against the leaf before it is believed).
+ * Nothing here changes the tree, except two caches: the writer's finger (walk_seek, exclusive lock only) and the hint
+ * of the last entry found (tree_get, any holder of the lock: one relaxed word, checked against the leaf before it is
+ * believed).
  */
 #include "core/tree/node.h"
 
@@ -145,7 +146,8 @@ SAMARA_INTERNAL struct tree_entry tree_floor(const struct tree *tree, uint64_t i
 	return slot ? leaf_entry(leaf, slot - 1) : (struct tree_entry){ 0, 0, NULL };
 }
 
-SAMARA_INTERNAL void tree_around(const struct tree *tree, uint64_t index, struct tree_entry *prev, struct tree_entry *next)
+SAMARA_INTERNAL void tree_around(const struct tree *tree, uint64_t index, struct tree_entry *prev,
+				 struct tree_entry *next)
 {
 	const struct tree_leaf *leaf, *other;
 	unsigned slot;

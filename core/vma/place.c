@@ -26,7 +26,8 @@ static uint64_t place_error(int err)
 	return (uint64_t)(int64_t)-err;
 }
 
-static uint64_t search_topdown(const struct samara_mm *mm, uint64_t low, uint64_t high, uint64_t length)
+/* `align`: low bits that must be zero, a mask. */
+static uint64_t search_topdown(const struct samara_mm *mm, uint64_t low, uint64_t high, uint64_t length, uint64_t align)
 {
 	struct tree_entry gap;
 	uint64_t at;
@@ -35,9 +36,9 @@ static uint64_t search_topdown(const struct samara_mm *mm, uint64_t low, uint64_
 	for (;;) {
 		vma_t *above;
 
-		if (high <= low || !tree_gap_highest(&mm->tree, low, high, length, &gap))
+		if (high <= low || !tree_gap_highest(&mm->tree, low, high, length + align, &gap))
 			return place_error(SAMARA_ENOMEM);
-		at = gap.end - length;
+		at = (gap.end - length) & ~align;
 		above = mm_find(mm, gap.end - 1);
 		if (!above || !(above->flags & VM_GROWSDOWN) || vma_start_gap(mm->vm, above) >= gap.end)
 			return at;
@@ -45,7 +46,7 @@ static uint64_t search_topdown(const struct samara_mm *mm, uint64_t low, uint64_
 	}
 }
 
-static uint64_t search_bottomup(const struct samara_mm *mm, uint64_t low, uint64_t high, uint64_t length)
+static uint64_t search_bottomup(const struct samara_mm *mm, uint64_t low, uint64_t high, uint64_t length, uint64_t align)
 {
 	struct tree_entry gap;
 
@@ -53,9 +54,10 @@ static uint64_t search_bottomup(const struct samara_mm *mm, uint64_t low, uint64
 	for (;;) {
 		vma_t *above;
 
-		if (high <= low || !tree_gap_lowest(&mm->tree, low, high, length, &gap))
+		if (high <= low || !tree_gap_lowest(&mm->tree, low, high, length + align, &gap))
 			return place_error(SAMARA_ENOMEM);
 		above = mm_find(mm, gap.start);
+		gap.start = (gap.start + align) & ~align;
 		if (!above || !(above->flags & VM_GROWSDOWN) || vma_start_gap(mm->vm, above) >= gap.start + length)
 			return gap.start;
 		low = above->end;
@@ -91,7 +93,7 @@ static uint64_t place_bottomup(const struct samara_mm *mm, const struct place_re
 	}
 	if ((r->flags & SAMARA_MAP_ABOVE4G) && !(r->flags & SAMARA_MAP_32BIT))
 		begin = MAX(begin, 1ull << 32);
-	return search_bottomup(mm, begin, end, length);
+	return search_bottomup(mm, begin, end, length, r->align);
 }
 
 /* The architecture's search, without huge pages. */
@@ -114,14 +116,14 @@ static uint64_t place_plain(const struct samara_mm *mm, const struct place_reque
 		low = 1ull << 32;
 	if (hint > WINDOW_47)
 		high += task_size - MIN(task_size, WINDOW_47);
-	at = search_topdown(mm, low, high, length);
+	at = search_topdown(mm, low, high, length, r->align);
 	return place_is_error(at) ? place_bottomup(mm, r, hint, length) : at;
 }
 
 /* One huge page more, then aligned so that a huge page of the file (or of memory) can be mapped whole; 0: not worth it or no room. */
 static uint64_t place_huge(const struct samara_mm *mm, const struct place_request *r)
 {
-	uint64_t offset = r->pgoff << PAGE_SHIFT, end = offset + r->length, padded = r->length + HUGE_SIZE, at;
+	uint64_t offset = r->file ? r->pgoff << PAGE_SHIFT : 0, end = offset + r->length, padded = r->length + HUGE_SIZE, at;
 	uint64_t first = (offset + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
 
 	if (end <= first || end - first < HUGE_SIZE)
@@ -142,16 +144,15 @@ static uint64_t place_huge(const struct samara_mm *mm, const struct place_reques
 /* hugetlbfs: everything in whole huge pages. */
 static uint64_t place_hugetlb(const struct samara_mm *mm, const struct place_request *r, unsigned log2)
 {
-	uint64_t size = 1ull << log2, at;
+	struct place_request aligned = *r;
 
-	if (r->length & (size - 1))
+	aligned.align = (1ull << log2) - 1;
+	if (r->length & aligned.align)
 		return place_error(SAMARA_EINVAL);
 	if (r->flags & SAMARA_MAP_FIXED)
-		return r->hint & (size - 1) ? place_error(SAMARA_EINVAL) : r->hint;
-	at = place_plain(mm, r, r->length + size - PAGE_SIZE);
-	if (place_is_error(at))
-		return at;
-	return (at + size - 1) & ~(size - 1);
+		return r->hint & aligned.align ? place_error(SAMARA_EINVAL) : r->hint;
+	aligned.hint = (r->hint + aligned.align) & ~aligned.align;
+	return place_plain(mm, &aligned, r->length);
 }
 
 SAMARA_INTERNAL uint64_t place(struct samara_mm *mm, const struct place_request *r)
@@ -164,7 +165,9 @@ SAMARA_INTERNAL uint64_t place(struct samara_mm *mm, const struct place_request 
 	if (file_is(r->file, SAMARA_INODE_HUGETLB)) {
 		at = place_hugetlb(mm, r, r->file->inode->desc.hardwired_huge_log2);
 	} else {
-		if (r->file)
+		if (file_is(r->file, SAMARA_INODE_DEV_ZERO))
+			huge = !(r->flags & SAMARA_MAP_SHARED);
+		else if (r->file)
 			huge = r->file->inode->desc.huge_align;
 		else if (!(r->flags & SAMARA_MAP_SHARED) && !r->hint && !(r->length & (HUGE_SIZE - 1)))
 			huge = true;

@@ -7,7 +7,7 @@
  *
  * What always holds (each is a line of docs/invariants.md and checked by mm_check):
  *   start < end, both page aligned, the tree maps exactly [start, end) to the VMA;
- *   an anonymous VMA that was never faulted has pgoff == start / 4096, unless it is shared or was moved while faulted;
+ *   pgoff does not wrap inside a VMA (for private anonymous memory it is the address / 4096 where it was first mapped);
  *   anon_id is 0 or identifies the anonymous history that merging respects; inherited implies anon_id.
  */
 #ifndef SAMARA_CORE_VMA_H
@@ -181,6 +181,7 @@ SAMARA_INTERNAL bool anon_mergeable(uint64_t a, bool a_inherited, uint64_t b, bo
 /* place.c: get_unmapped_area.  `hint` as the caller gave it; the address or a negative errno */
 struct place_request {
 	uint64_t hint, length, pgoff, flags; /* MAP_* */
+	uint64_t align; /* mask of low bits that must be zero; hugetlbfs */
 	uint64_t vm_flags;
 	const struct samara_file *file;
 };

@@ -57,6 +57,8 @@ struct samara_config {
 	unsigned memory_failure : 1;    /* CONFIG_MEMORY_FAILURE: MADV_HWPOISON, MADV_SOFT_OFFLINE */
 	unsigned no_vsyscall : 1;       /* no [vsyscall] line in maps */
 	uint32_t numa_nodes;            /* default 1 */
+	uint32_t shmem_minor;           /* device number that maps shows for shared anonymous memory: 00:%02x; default 1 */
+	uint32_t hugetlb_minor;         /* the same for MAP_ANONYMOUS | MAP_HUGETLB; default 0xf; both depend on the kernel's boot */
 };
 
 /* Make a machine.  `config` may be NULL.  -ENOMEM; -EINVAL when a required member of `port` is absent, or only one of a
