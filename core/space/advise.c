@@ -30,13 +30,11 @@ static bool known_advice(const struct samara *vm, int advice)
 	return false;
 }
 
-/* A sealed private mapping keeps its contents unless it could be overwritten anyway. */
+/* Sealed private memory without a file keeps its contents unless it could be overwritten anyway. */
 static bool seal_forbids(const vma_t *vma, int advice)
 {
-	if (!vma_sealed(vma) || (vma->flags & (VM_SHARED | VM_WRITE)))
+	if (!vma_sealed(vma) || vma->file || (vma->flags & (VM_SHARED | VM_WRITE)))
 		return false;
-	if (!vma_is_anonymous(vma) && !vma->anon_id)
-		return false; /* the file has it all */
 	switch (advice) {
 	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_DONTNEED_LOCKED: case SAMARA_MADV_FREE: case SAMARA_MADV_REMOVE:
 	case SAMARA_MADV_DONTFORK: case SAMARA_MADV_WIPEONFORK: case SAMARA_MADV_GUARD_INSTALL:
@@ -121,19 +119,34 @@ static int remove_advice(const vma_t *vma)
 	}
 }
 
-/* Anonymous memory that was written to and in which a whole huge page lies. */
+/* Anonymous memory that was written to and in which a whole huge page lies.  The subtraction may wrap for a mapping at address 0, in
+ * the kernel too, and then it passes. */
 static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
 {
-	uint64_t first = (vma->start + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
+	uint64_t last = (vma->end - HUGE_SIZE) & ~(HUGE_SIZE - 1);
 
 	if ((vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_NOHUGEPAGE)) || mm->thp_disabled == 1)
 		return false;
-	if (first < vma->start || first + HUGE_SIZE > vma->end)
+	if (last < vma->start || last + HUGE_SIZE > vma->end)
 		return false;
 	return vma_is_anonymous(vma) && vma->anon_id;
 }
 
-static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
+/* Which huge pages of [start, end) can be collapsed is a matter of pages; that there is none to look at is not. */
+static int collapse_advice(const struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end)
+{
+	uint64_t first = (start + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1), last = end & ~(HUGE_SIZE - 1);
+
+	return can_collapse(mm, vma) && first <= last ? 0 : -SAMARA_EINVAL;
+}
+
+/* Huge pages of hugetlbfs are given up whole: the start must be one's, the end is rounded down. */
+static bool discard_aligned(const vma_t *vma, uint64_t start)
+{
+	return !(vma->flags & VM_HUGETLB) || !(start & ((1ull << vma->file->inode->desc.hardwired_huge_log2) - 1));
+}
+
+static int pages_advice(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, int advice)
 {
 	switch (advice) {
 	case SAMARA_MADV_REMOVE:
@@ -145,11 +158,11 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, int advice)
 			return -SAMARA_EINVAL;
 		return vma_is_anonymous(vma) ? 0 : -SAMARA_EINVAL;
 	case SAMARA_MADV_DONTNEED:
-		return vma->flags & (VM_LOCKED | VM_PFNMAP) ? -SAMARA_EINVAL : 0;
+		return (vma->flags & (VM_LOCKED | VM_PFNMAP)) || !discard_aligned(vma, start) ? -SAMARA_EINVAL : 0;
 	case SAMARA_MADV_DONTNEED_LOCKED:
-		return vma->flags & VM_PFNMAP ? -SAMARA_EINVAL : 0;
+		return (vma->flags & VM_PFNMAP) || !discard_aligned(vma, start) ? -SAMARA_EINVAL : 0;
 	case SAMARA_MADV_COLLAPSE:
-		return can_collapse(mm, vma) ? 0 : -SAMARA_EINVAL;
+		return collapse_advice(mm, vma, start, end);
 	case SAMARA_MADV_GUARD_INSTALL:
 		if (vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_LOCKED))
 			return -SAMARA_EINVAL;
@@ -173,7 +186,7 @@ static int advise_one(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t
 		return -SAMARA_EPERM;
 	err = flags_advice(vma, advice, &flags);
 	if (err > 0)
-		return pages_advice(mm, vma, advice);
+		return pages_advice(mm, vma, start, end, advice);
 	if (err || flags == vma->flags)
 		return err;
 	err = vma_modify(mm, vma, start, end, flags, vma->extra, out);

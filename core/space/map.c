@@ -99,7 +99,7 @@ static int check_shared(struct mapping_build *b, bool validate)
 	uint64_t flags = b->request->flags;
 
 	if (validate) {
-		uint64_t known = LEGACY_FLAGS | (d->sync ? SAMARA_MAP_SYNC : 0);
+		uint64_t known = LEGACY_FLAGS | (d->sync || d->kind == SAMARA_INODE_REGULAR ? SAMARA_MAP_SYNC : 0);
 
 		if (flags & ~known)
 			return -SAMARA_EOPNOTSUPP;
@@ -355,7 +355,7 @@ static void commit(struct samara_mm *mm, struct mapping_build *b)
 	}
 	mm_account(mm, b->spec.flags, (int64_t)pages);
 	if (b->spec.flags & VM_LOCKED) {
-		if (b->spec.flags & (VM_SPECIAL | VM_HUGETLB))
+		if (b->spec.flags & (VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE))
 			vma_set_flags(vma, vma->flags & ~VM_LOCKED_MASK);
 		else
 			mm->locked_vm += pages;

@@ -35,11 +35,24 @@ SAMARA_INTERNAL uint64_t vma_beyond_eof(const vma_t *vma, uint64_t start, uint64
 	return MIN(end, start + ((file_pages - first) << PAGE_SHIFT));
 }
 
+/* hugetlbfs without a promise and with an empty pool: SIGBUS at the first touch. */
+static bool no_huge_page(const struct samara_mm *mm, const vma_t *vma)
+{
+	const struct samara_inode *inode;
+
+	if (!(vma->flags & VM_HUGETLB))
+		return false;
+	inode = vma->file->inode;
+	return !inode->huge_reserved && !LOAD(mm->vm->huge_free[inode->desc.hardwired_huge_log2 == 30]);
+}
+
 SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t end, bool ignore_errors)
 {
 	struct tree_iter iter;
 	vma_t *vma;
 
+	if (start >= end)
+		return 0;
 	tree_iter_init(&iter, &mm->tree, start);
 	while ((vma = tree_iter_next(&iter)) && vma->start < end) {
 		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);
@@ -52,6 +65,8 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 			ok = false;
 		if (ok && is_private_writable(vma))
 			anon_prepare(mm, vma);
+		if (ok && no_huge_page(mm, vma))
+			ok = false;
 		if (ok && vma_beyond_eof(vma, from, to) < to)
 			ok = false;
 		if (!ok && !ignore_errors)

@@ -17,6 +17,8 @@ struct remap {
 	struct samara_mm *mm;
 	uint64_t addr, old_length, new_length, flags, new_addr; /* lengths page aligned */
 	vma_t *vma;
+	bool shrinks;
+	uint64_t delta; /* what the request grows or shrinks by */
 };
 
 static bool wants_place(const struct remap *r)
@@ -45,7 +47,22 @@ static int check_arguments(const struct remap *r)
 	return 0;
 }
 
-static int check_vma(const struct remap *r)
+/* hugetlbfs: whole huge pages, and no growth (its reservation cannot). */
+static int align_hugetlb(struct remap *r)
+{
+	uint64_t mask;
+
+	if (!file_is(r->vma->file, SAMARA_INODE_HUGETLB))
+		return 0;
+	mask = (1ull << r->vma->file->inode->desc.hardwired_huge_log2) - 1;
+	r->old_length = (r->old_length + mask) & ~mask;
+	r->new_length = (r->new_length + mask) & ~mask;
+	if (((r->addr | r->new_addr) & mask) || r->new_length > r->old_length)
+		return -SAMARA_EINVAL;
+	return 0;
+}
+
+static int check_vma(struct remap *r)
 {
 	const vma_t *vma = r->vma;
 	uint64_t pgoff, delta;
@@ -54,6 +71,8 @@ static int check_vma(const struct remap *r)
 		return -SAMARA_EFAULT;
 	if (vma_sealed(vma))
 		return -SAMARA_EPERM;
+	if (align_hugetlb(r))
+		return -SAMARA_EINVAL;
 	if (!r->old_length && !(vma->flags & (VM_SHARED | VM_MAYSHARE)))
 		return -SAMARA_EINVAL;
 	if ((r->flags & SAMARA_MREMAP_DONTUNMAP) && (vma->flags & (VM_DONTEXPAND | VM_PFNMAP)))
@@ -131,6 +150,8 @@ static int64_t move(struct remap *r, uint64_t at)
 {
 	struct samara_mm *mm = r->mm;
 	uint64_t new_pages = r->new_length >> PAGE_SHIFT, old_pages = r->old_length >> PAGE_SHIFT;
+	/* the kernel asks for what a shrinking move gives up, too; it is not kept */
+	uint64_t charge = r->flags & SAMARA_MREMAP_DONTUNMAP ? new_pages : r->delta >> PAGE_SHIFT;
 	bool accounted = r->vma->flags & VM_ACCOUNT, locked = r->vma->flags & VM_LOCKED, stays = r->flags & SAMARA_MREMAP_DONTUNMAP;
 	uint64_t flags = r->vma->flags;
 	vma_t *copy;
@@ -142,16 +163,15 @@ static int64_t move(struct remap *r, uint64_t at)
 	    (r->vma->end != r->addr + r->old_length && !vma_may_cut(r->vma, r->addr + r->old_length)))
 		return -SAMARA_EINVAL;
 	if (accounted) {
-		err = mm_charge(mm, stays ? new_pages : new_pages - old_pages);
+		err = mm_charge(mm, charge);
 		if (err)
 			return err;
 	}
 	err = mm_reserve(mm, 3);
-	if (err) {
-		if (accounted)
-			vm_uncharge(mm->vm, stays ? new_pages : new_pages - old_pages);
+	if (accounted && (err || r->shrinks))
+		vm_uncharge(mm->vm, charge);
+	if (err)
 		return err;
-	}
 	copy = copy_vma(r, at);
 	mm_account(mm, flags, (int64_t)new_pages);
 	if (locked)
@@ -309,6 +329,8 @@ SAMARA_INTERNAL int64_t mm_mremap(struct samara_mm *mm, uint64_t addr, uint64_t 
 		.flags = flags, .new_addr = new_addr };
 	int64_t result = check_arguments(&r);
 
+	r.shrinks = r.old_length > r.new_length;
+	r.delta = r.shrinks ? r.old_length - r.new_length : r.new_length - r.old_length;
 	if (result)
 		return result;
 	if ((flags & SAMARA_MREMAP_FIXED) && r.old_length == r.new_length)

@@ -126,7 +126,8 @@ static uint64_t place_huge(const struct samara_mm *mm, const struct place_reques
 	uint64_t offset = r->file ? r->pgoff << PAGE_SHIFT : 0, end = offset + r->length, padded = r->length + HUGE_SIZE, at;
 	uint64_t first = (offset + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
 
-	if (end <= first || end - first < HUGE_SIZE)
+	/* offsets are signed in the kernel: one huge page below 2^63 rounds up to a negative one */
+	if ((int64_t)end <= (int64_t)first || end - first < HUGE_SIZE)
 		return 0;
 	if (padded < r->length || offset + padded < offset)
 		return 0;

@@ -1,0 +1,44 @@
+#!/bin/sh
+# house.sh - what holds of the sources themselves.  usage: house.sh SOURCE_ROOT
+# 1. include directions: space -> vma -> tree, view -> space, everything -> base; core never includes ports, tools, tests or a host header
+# 2. no file of the project is longer than 700 lines
+# 3. the core as one object needs nothing but what a compiler may call (memcpy, memset, memmove, memcmp), and defines only samara_ names
+# 4. no writable globals in the core
+cd "$1" || exit 2
+failed=0 passed=0
+ok() { passed=$((passed + 1)); }
+bad() { echo "not ok: $1"; failed=$((failed + 1)); }
+
+direction() { # folder allowed-pattern
+	out=$(grep -nE '^#include "core/' core/$1/*.[ch] | grep -vE "#include \"core/($2)/")
+	if [ -n "$out" ]; then bad "core/$1 may include only $2:"; printf '%s\n' "$out"; else ok; fi
+}
+direction base 'base'
+direction tree 'base|tree'
+# a VMA's files see the space that they belong to (space.h); they do not include other folders
+direction vma 'base|tree|vma|space'
+direction space 'base|tree|vma|space'
+direction view 'base|view|space'
+
+out=$(grep -rnE '^#include [<"]' core include | grep -vE '"(core|samara)/|<(limits|stdbool|stddef|stdint)\.h>')
+if [ -n "$out" ]; then bad "the core includes more than freestanding headers:"; printf '%s\n' "$out"; else ok; fi
+
+out=$(find core include ports tools tests examples bench -name '*.[ch]' -exec wc -l {} + | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 }')
+if [ -n "$out" ]; then bad "files longer than 700 lines: $out"; else ok; fi
+
+object=$(mktemp) || exit 2
+trap 'rm -f "$object"' EXIT
+for compiler in gcc clang; do
+	command -v $compiler >/dev/null || continue
+	if ! $compiler -std=c11 -O2 -ffreestanding -nostdlib -Wall -Wextra -Werror -Iinclude -I. -c samara.c -o "$object"; then
+		bad "$compiler: samara.c does not build freestanding"; continue
+	fi
+	out=$(nm "$object" | awk '$1 == "U" { print $2 }' | grep -vE '^(memcpy|memset|memmove|memcmp)$')
+	if [ -n "$out" ]; then bad "$compiler: the core needs $out"; else ok; fi
+	out=$(nm "$object" | awk '$2 ~ /[TDBRVW]/ { print $3 }' | grep -v '^samara_')
+	if [ -n "$out" ]; then bad "$compiler: the core exports $out"; else ok; fi
+	out=$(nm "$object" | awk '$2 ~ /[dDbBC]/ { print $3 }')
+	if [ -n "$out" ]; then bad "$compiler: writable globals: $out"; else ok; fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,204 @@
+/* map_test.c - what a newcomer would ask of the map, one question a test.  (Equality with the kernel is asked in tests/linux.) */
+#include "tests/unit/support.h"
+
+static uint32_t vmas(struct samara_mm *mm)
+{
+	struct samara_mm_stat s;
+
+	samara_mm_stat(mm, &s);
+	return s.map_count;
+}
+
+static void test_neighbours_merge(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_mmap(w.mm, 0x100000, PAGE, RW, FIXED, NULL, 0), 0x100000);
+	assert_int_equal(samara_mmap(w.mm, 0x102000, PAGE, RW, FIXED, NULL, 0), 0x102000);
+	assert_int_equal(vmas(w.mm), 2);
+	assert_int_equal(samara_mmap(w.mm, 0x101000, PAGE, RW, FIXED, NULL, 0), 0x101000);
+	assert_int_equal(vmas(w.mm), 1);
+	world_close(&w);
+}
+
+static void test_history_keeps_mappings_apart(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	/* two mappings, each written to before they touch: their histories differ */
+	samara_mmap(w.mm, 0x100000, PAGE, RW, FIXED, NULL, 0);
+	samara_mmap(w.mm, 0x102000, PAGE, RW, FIXED, NULL, 0);
+	assert_int_equal(samara_touch(w.mm, 0x100000), 0);
+	assert_int_equal(samara_touch(w.mm, 0x102000), 0);
+	samara_mmap(w.mm, 0x101000, PAGE, RW, FIXED, NULL, 0);
+	assert_int_equal(vmas(w.mm), 2); /* only the left merge */
+	world_close(&w);
+}
+
+static void test_protect_splits_and_joins(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	samara_mmap(w.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	assert_int_equal(samara_mprotect(w.mm, 0x103000, PAGE, SAMARA_PROT_READ), 0);
+	assert_int_equal(vmas(w.mm), 3);
+	assert_int_equal(samara_mprotect(w.mm, 0x103000, PAGE, RW), 0);
+	assert_int_equal(vmas(w.mm), 1);
+	world_close(&w);
+}
+
+static void test_accounting_is_exact(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	samara_mmap(w.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	assert_int_equal(samara_committed_as(w.vm), 8);
+	samara_mmap(w.mm, 0x100000, 4 * PAGE, SAMARA_PROT_READ, FIXED, NULL, 0);
+	assert_int_equal(samara_committed_as(w.vm), 4);
+	samara_mmap(w.mm, 0x200000, 4 * PAGE, RW, SAMARA_MAP_SHARED | SAMARA_MAP_ANONYMOUS | SAMARA_MAP_FIXED, NULL, 0);
+	assert_int_equal(samara_committed_as(w.vm), 8);
+	assert_int_equal(samara_munmap(w.mm, 0x104000, PAGE), 0);
+	assert_int_equal(samara_committed_as(w.vm), 7);
+	assert_int_equal(samara_mremap(w.mm, 0x105000, 3 * PAGE, 30 * PAGE, SAMARA_MREMAP_MAYMOVE, 0), 0x105000);
+	assert_int_equal(samara_committed_as(w.vm), 34);
+	world_close(&w);
+}
+
+static void test_fork_of_fork(void **state)
+{
+	struct world w;
+	struct samara_mm *child, *grandchild;
+	struct text_buffer a, b;
+
+	(void)state;
+	world_open(&w);
+	samara_mmap(w.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	samara_touch(w.mm, 0x100000);
+	samara_mlock(w.mm, 0x100000, PAGE);
+	samara_mmap(w.mm, 0x200000, PAGE, RW, FIXED, NULL, 0);
+	samara_madvise(w.mm, 0x200000, PAGE, SAMARA_MADV_DONTFORK);
+	assert_int_equal(samara_fork(w.mm, &child), 0);
+	assert_int_equal(samara_fork(child, &grandchild), 0);
+	samara_check(child);
+	samara_check(grandchild);
+	assert_string_equal(maps_text(child, &a), maps_text(grandchild, &b));
+	assert_int_equal(vmas(child), 2); /* the split by mlock stays: each piece has a history of its own now */
+	assert_int_equal(samara_committed_as(w.vm), 9 + 8 + 8);
+	samara_mm_put(child);
+	samara_mm_put(grandchild);
+	world_close(&w);
+}
+
+static void test_errors_change_nothing(void **state)
+{
+	static const struct {
+		uint64_t addr, length, prot, flags, offset;
+		int expect;
+	} calls[] = {
+		{ 0x100000, 0, RW, FIXED, 0, -SAMARA_EINVAL },
+		{ 0x100001, PAGE, RW, FIXED, 0, -SAMARA_EINVAL },
+		{ 0x100000, PAGE, RW, FIXED, 1, -SAMARA_EINVAL },
+		{ 0x100000, ~0ull, RW, FIXED, 0, -SAMARA_ENOMEM },
+		{ 0x100000, PAGE, RW, SAMARA_MAP_ANONYMOUS | SAMARA_MAP_FIXED, 0, -SAMARA_EINVAL },
+		{ 0x100000, PAGE, RW, ANON | SAMARA_MAP_FIXED_NOREPLACE, 0, -SAMARA_EEXIST },
+		{ 0x100000, PAGE, RW, SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED, 0, -SAMARA_EBADF },
+		{ 0x7ffffffff000, PAGE, RW, FIXED, 0, -SAMARA_ENOMEM },
+	};
+	struct text_buffer before, after;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	samara_mmap(w.mm, 0x100000, 4 * PAGE, SAMARA_PROT_READ, FIXED, NULL, 0);
+	maps_text(w.mm, &before);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		assert_int_equal(samara_mmap(w.mm, calls[i].addr, calls[i].length, calls[i].prot, calls[i].flags, NULL, calls[i].offset),
+			calls[i].expect);
+		assert_string_equal(maps_text(w.mm, &after), before.text);
+	}
+	world_close(&w);
+}
+
+/* Names of anonymous memory: the host's kernel may lack them (CONFIG_ANON_VMA_NAME); proc(5) and prctl(2) are the reference. */
+static void test_anonymous_names(void **state)
+{
+	const struct samara_config config = { .size = sizeof(config), .anon_vma_name = 1, .no_vsyscall = 1 };
+	struct samara_mm *mm;
+	struct samara *vm;
+	struct text_buffer b;
+	struct sim sim;
+
+	(void)state;
+	sim_init(&sim);
+	assert_int_equal(samara_create(&sim.port, &config, &vm), 0);
+	assert_int_equal(samara_mm_create(vm, NULL, &mm), 0);
+	samara_mmap(mm, 0x100000, 4 * PAGE, RW, FIXED, NULL, 0);
+	assert_int_equal(samara_prctl(mm, SAMARA_PR_SET_VMA, 0, 0x101000, PAGE, 0, "heap of x"), 0);
+	assert_int_equal(samara_prctl(mm, SAMARA_PR_SET_VMA, 0, 0x101000, PAGE, 0, "bad[name]"), -SAMARA_EINVAL);
+	assert_non_null(strstr(maps_text(mm, &b), "00101000-00102000 rw-p 00000000 00:00 0                                  [anon:heap of x]\n"));
+	assert_int_equal(samara_prctl(mm, SAMARA_PR_SET_VMA, 0, 0x101000, PAGE, 0, NULL), 0);
+	assert_string_equal(maps_text(mm, &b), "00100000-00104000 rw-p 00000000 00:00 0 \n");
+	samara_mm_put(mm);
+	samara_destroy(vm);
+	assert_int_equal(sim.live_blocks, 0);
+}
+
+static void test_lookup_sees_what_is_there(void **state)
+{
+	struct samara_vma_view view;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_lookup(w.mm, 0x100000, &view), 0);
+	samara_mmap(w.mm, 0x100000, 4 * PAGE, RW, FIXED, NULL, 0);
+	assert_int_equal(samara_lookup(w.mm, 0x103fff, &view), 1);
+	assert_int_equal(view.start, 0x100000);
+	assert_int_equal(view.end, 0x104000);
+	assert_int_equal(samara_lookup(w.mm, 0x104000, &view), 0);
+	world_close(&w);
+}
+
+static void test_strict_overcommit(void **state)
+{
+	struct samara_config config;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	samara_get_config(w.vm, &config);
+	config.overcommit_memory = 2;
+	config.overcommit_kbytes = 400;
+	config.user_reserve_kbytes = 4;
+	assert_int_equal(samara_set_config(w.vm, &config), 0);
+	assert_int_equal(samara_commit_limit(w.vm), 100);
+	assert_int_equal(samara_mmap(w.mm, 0x100000, 100 * PAGE, RW, FIXED, NULL, 0), -SAMARA_ENOMEM);
+	assert_int_equal(samara_mmap(w.mm, 0x100000, 90 * PAGE, RW, FIXED | SAMARA_MAP_NORESERVE, NULL, 0), 0x100000);
+	assert_int_equal(samara_committed_as(w.vm), 90); /* mode 2 does not listen to NORESERVE */
+	world_close(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_neighbours_merge),
+		cmocka_unit_test(test_history_keeps_mappings_apart),
+		cmocka_unit_test(test_protect_splits_and_joins),
+		cmocka_unit_test(test_accounting_is_exact),
+		cmocka_unit_test(test_fork_of_fork),
+		cmocka_unit_test(test_errors_change_nothing),
+		cmocka_unit_test(test_anonymous_names),
+		cmocka_unit_test(test_lookup_sees_what_is_there),
+		cmocka_unit_test(test_strict_overcommit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
