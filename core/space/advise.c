@@ -30,10 +30,10 @@ static bool known_advice(const struct samara *vm, int advice)
 	return false;
 }
 
-/* Sealed private memory without a file keeps its contents unless it could be overwritten anyway. */
+/* Sealed anonymous memory keeps its contents unless it could be overwritten anyway. */
 static bool seal_forbids(const vma_t *vma, int advice)
 {
-	if (!vma_sealed(vma) || vma->file || (vma->flags & (VM_SHARED | VM_WRITE)))
+	if (!vma_sealed(vma) || !vma_is_anonymous(vma) || (vma->flags & (VM_SHARED | VM_WRITE)))
 		return false;
 	switch (advice) {
 	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_DONTNEED_LOCKED: case SAMARA_MADV_FREE: case SAMARA_MADV_REMOVE:

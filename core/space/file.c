@@ -68,6 +68,8 @@ int samara_inode_add_seals(struct samara_inode *inode, uint32_t seals)
 		return -SAMARA_EINVAL;
 	if (LOAD(inode->desc.seals) & SAMARA_F_SEAL_SEAL)
 		return -SAMARA_EPERM;
+	if ((seals & SAMARA_F_SEAL_EXEC) && inode->desc.executable)
+		seals |= SAMARA_F_SEAL_SHRINK | SAMARA_F_SEAL_GROW | SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE;
 	if ((seals & SAMARA_F_SEAL_WRITE) && !(LOAD(inode->desc.seals) & SAMARA_F_SEAL_WRITE) && LOAD(inode->writable_mappings) > 0)
 		return -SAMARA_EBUSY;
 	__atomic_or_fetch(&inode->desc.seals, seals, __ATOMIC_RELAXED);

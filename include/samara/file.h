@@ -62,6 +62,7 @@ struct samara_inode_desc {
 	unsigned noexec : 1;    /* on a noexec mount: PROT_EXEC gives EPERM and VM_MAYEXEC is cleared */
 	unsigned sync : 1;      /* supports MAP_SYNC (DAX) */
 	unsigned huge_align : 1; /* its file system aligns mappings for huge pages, as ext4 does */
+	unsigned executable : 1; /* has an execute permission bit: F_SEAL_EXEC then implies the seals against writing */
 	unsigned hardwired_huge_log2 : 6; /* HUGETLB: log2 of the page size in bytes */
 };
 

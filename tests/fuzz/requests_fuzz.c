@@ -1,9 +1,11 @@
 /* requests_fuzz.c - a libFuzzer target: bytes become requests on samara alone, the whole structure is checked
  * after each.
+ *
  * There is no kernel to compare with; what must hold is that no input crashes the core, breaks an invariant, or
- * loses memory. Two address spaces at most live at the same time, so that fork, exit and shared objects are
+ * loses memory.  Two address spaces at most live at the same time, so that fork, exit and shared objects are
  * reached.  The port is malloc without locks: a lock that is left taken is a panic, deferred memory goes at once,
  * so sanitizers see every use of it.
+ *
  * Build: clang -fsanitize=fuzzer,address,undefined -Iinclude -I. tests/fuzz/requests_fuzz.c core/[a-z]*\/[a-z]*.c
  * With -DREQUESTS_FUZZ_MAIN it is a plain program that runs the files named on its command line (or random bytes:
  *     --random N).
@@ -55,7 +57,8 @@ static unsigned take(struct input *in)
 /* Mostly the arena; the top values of a byte are the edges of the address space. */
 static uint64_t take_address(struct input *in)
 {
-	static const uint64_t edges[] = { 0, 1, PAGE, 0x10000, 0x40000000, 0x7fffffffe000, 0x7ffffffff000, 0x800000000000, 1ull << 63,
+	static const uint64_t edges[] = { 0, 1, PAGE, 0x10000, 0x40000000, 0x7fffffffe000, 0x7ffffffff000,
+		0x800000000000, 1ull << 63,
 		~0ull, ~0ull - 4095, 0x555555556000, ARENA + 1, ARENA - PAGE * 256, ARENA + ARENA_PAGES * PAGE, 0x7ffff7ff0000 };
 	unsigned b = take(in);
 	if (b >= 240)
@@ -65,7 +68,8 @@ static uint64_t take_address(struct input *in)
 
 static uint64_t take_length(struct input *in)
 {
-	static const uint64_t hostile[] = { 0, 1, 4095, 2 << 20, 4 << 20, 1ull << 30, 1ull << 40, 1ull << 46, 1ull << 47, 0x7ffffffff000,
+	static const uint64_t hostile[] = { 0, 1, 4095, 2 << 20, 4 << 20, 1ull << 30, 1ull << 40, 1ull << 46, 1ull << 47,
+		0x7ffffffff000,
 		1ull << 63, ~0ull, ~0ull - 4094, ~0ull - 4095, (2 << 20) + PAGE, 0x1234567 };
 	unsigned b = take(in);
 	return b >= 240 ? hostile[b - 240] : (b % 16 + 1) * PAGE + (b >= 230 ? 100 : 0);
@@ -109,7 +113,8 @@ static void make_world(struct world *w)
 		must(samara_inode_create(w->vm, &descs[i], &w->inode[i]));
 		must(samara_file_open(w->inode[i], SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, "/file", &w->file[i]));
 	}
-	struct samara_install stack = { .start = 0x7ffffffde000, .end = 0x7ffffffff000, .vm_flags = SAMARA_VM_READ | SAMARA_VM_WRITE |
+	struct samara_install stack = { .start = 0x7ffffffde000, .end = 0x7ffffffff000,
+		.vm_flags = SAMARA_VM_READ | SAMARA_VM_WRITE |
 		SAMARA_VM_MAYREAD | SAMARA_VM_MAYWRITE | SAMARA_VM_MAYEXEC | SAMARA_VM_GROWSDOWN | SAMARA_VM_ACCOUNT, .faulted = 1 };
 	must(samara_install(w->mm[0], &stack));
 }

@@ -1,4 +1,5 @@
 /* fuzz.c - `samara fuzz`: random programs of memory calls, on the kernel and on samara in lock step.
+ *
  * This file reads the options, makes the process repeatable (no address randomisation, by executing itself again)
  * and prints the result.  fuzz.h says how the parts fit together.  Exit: 0 no difference, 1 differences, 2 usage,
  * 77 the host lacks something that the fuzzer needs.

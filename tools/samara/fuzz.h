@@ -65,7 +65,8 @@ struct fuzz_op {
 	uint64_t a[6];
 };
 
-enum { FUZZ_WITHOUT_IPC_LOCK = 1, FUZZ_WITHOUT_CAPS = 2 }; /* variants of a program: capabilities given up at its start */
+/* Variants of a program: capabilities given up at its start. */
+enum { FUZZ_WITHOUT_IPC_LOCK = 1, FUZZ_WITHOUT_CAPS = 2 };
 
 struct fuzz_program {
 	uint64_t seed;
@@ -258,7 +259,8 @@ uint64_t fuzz_random(uint64_t *state);
 /* fuzz_shrink.c: make `p` as small as it gets while it still shows a difference of the class of `*d`. */
 void fuzz_shrink(struct fuzz_session *s, struct fuzz_program *p, struct fuzz_difference *d, double seconds);
 /* fuzz_print.c: the C program. */
-void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_program *p, const struct fuzz_difference *d);
+void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_program *p,
+	const struct fuzz_difference *d);
 
 /* ---- names: fuzz_names.c ---- */
 

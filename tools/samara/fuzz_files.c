@@ -1,4 +1,5 @@
 /* fuzz_files.c - the files and SysV segments that a job maps, opened once, described for both sides.
+ *
  * Each entry says how it is opened here, how the reproducer opens it, and what samara must be told of it.  Memfds
  * that operations can seal are opened anew for every program; everything else never changes what a mapping can
  * see, so it serves a whole job.  Segments are marked for destruction at once and live as long as the job is
@@ -54,19 +55,20 @@ static int open_large(const struct fuzz_files *f) { return in_directory(f, "larg
 static int open_empty(const struct fuzz_files *f) { return in_directory(f, "empty", O_RDWR, 0); }
 static int open_append_fd(const struct fuzz_files *f) { return in_directory(f, "small", O_RDWR | O_APPEND, -1); }
 
-static int set_append_only(int fd, bool on)
+static int set_append_only(int fd)
 {
 	int flags;
 	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
 		return -1;
-	flags = on ? flags | FS_APPEND_FL : flags & ~FS_APPEND_FL;
+	flags |= FS_APPEND_FL;
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
 static int open_append_only(const struct fuzz_files *f)
 {
-	int fd = in_directory(f, "append", O_RDWR | O_APPEND, SMALL);
-	if (fd >= 0 && set_append_only(fd, true) < 0) {
+	/* without a name, because an append-only file with one cannot be removed when the job is killed */
+	int fd = open(f->directory, O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+	if (fd >= 0 && (ftruncate(fd, SMALL) < 0 || set_append_only(fd) < 0)) {
 		close(fd);
 		return -1;
 	}
@@ -267,16 +269,13 @@ int fuzz_files_refresh(struct fuzz_files *files)
 
 void fuzz_files_close(struct fuzz_files *files)
 {
-	static const char *const names[] = { "small", "large", "empty", "append", "noexec/file" };
+	static const char *const names[] = { "small", "large", "empty", "noexec/file" };
 	char path[160];
 	if (!files->directory[0])
 		return;
 	for (int i = 0; i < files->count; i++) {
-		if (files->file[i].fd < 0)
-			continue;
-		if (files->file[i].append_only)
-			set_append_only(files->file[i].fd, false);
-		close(files->file[i].fd);
+		if (files->file[i].fd >= 0)
+			close(files->file[i].fd);
 	}
 	for (size_t i = 0; i < FUZZ_ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s/%s", files->directory, names[i]);

@@ -1,4 +1,5 @@
 /* fuzz_generate.c - the next operation, drawn from the state that the kernel shows.
+ *
  * Addresses are drawn from what exists (starts, ends and insides of mappings, guard gaps) and from a small arena
  * where mappings crowd, so that merging, splitting and overlapping happen all the time; the rest are edges of the
  * address space and hostile numbers.  Everything is a function of the random state and the session, so a seed is a
@@ -160,7 +161,8 @@ static void generate_mmap(struct fuzz_session *s, uint64_t *r, const struct fuzz
 {
 	static const uint64_t often[] = { SAMARA_MAP_NORESERVE, SAMARA_MAP_GROWSDOWN, SAMARA_MAP_STACK, SAMARA_MAP_POPULATE,
 		SAMARA_MAP_LOCKED, SAMARA_MAP_32BIT, SAMARA_MAP_FIXED_NOREPLACE };
-	static const uint64_t rarely[] = { SAMARA_MAP_ABOVE4G, SAMARA_MAP_DENYWRITE, SAMARA_MAP_EXECUTABLE, SAMARA_MAP_NONBLOCK,
+	static const uint64_t rarely[] = { SAMARA_MAP_ABOVE4G, SAMARA_MAP_DENYWRITE, SAMARA_MAP_EXECUTABLE,
+		SAMARA_MAP_NONBLOCK,
 		SAMARA_MAP_HUGETLB, SAMARA_MAP_HUGETLB | 21ul << 26, SAMARA_MAP_HUGETLB | 30ul << 26,
 		SAMARA_MAP_HUGETLB | 16ul << 26, SAMARA_MAP_SYNC, SAMARA_MAP_UNINITIALIZED, 0x200, 0x200000, 1ul << 31,
 		1ull << 40, SAMARA_MAP_POPULATE | SAMARA_MAP_NONBLOCK, 0x400, 0x80000000000 };

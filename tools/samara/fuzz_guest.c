@@ -240,7 +240,8 @@ static int create_files(struct fuzz_session *s)
 			continue;
 		struct samara_inode_desc desc = { .kind = f->kind, .major = f->major, .minor = f->minor, .ino = f->ino,
 			.size_bytes = f->bytes, .seals = f->seals, .append_only = f->append_only, .noexec = f->noexec,
-			.ops = f->huge_align ? &ext4_like : NULL, .sync = f->huge_align, .huge_align = f->huge_align, .hardwired_huge_log2 = f->huge_log2 & 63 };
+			.ops = f->huge_align ? &ext4_like : NULL, .sync = f->huge_align,
+			.huge_align = f->huge_align, .hardwired_huge_log2 = f->huge_log2 & 63 };
 		if (f->same_inode >= 0) {
 			g->inode[i] = g->inode[f->same_inode];
 			samara_inode_get(g->inode[i]);
@@ -277,7 +278,8 @@ int fuzz_guest_create(struct fuzz_session *s, const char *smaps, uint64_t mmap_b
 		.personality = SAMARA_ADDR_NO_RANDOMIZE, .capabilities = capabilities, .euid = (uint32_t)s->host->euid,
 		.data = host_limit(SAMARA_RLIMIT_DATA), .stack = host_limit(SAMARA_RLIMIT_STACK),
 		.memlock = host_limit(SAMARA_RLIMIT_MEMLOCK), .as = host_limit(SAMARA_RLIMIT_AS),
-		.start_data = s->host->start_data, .end_data = s->host->end_data, .start_brk = s->host->start_brk, .brk = s->host->start_brk, .start_stack = s->host->start_stack };
+		.start_data = s->host->start_data, .end_data = s->host->end_data,
+		.start_brk = s->host->start_brk, .brk = s->host->start_brk, .start_stack = s->host->start_stack };
 	if (samara_mm_create(s->guest.vm, &params, &s->proc[0].mm) < 0)
 		return -1;
 	if (create_files(s) < 0)

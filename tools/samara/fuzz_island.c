@@ -1,4 +1,5 @@
 /* fuzz_island.c - the kernel's side of the fuzzer: workers that own nothing but an island.
+ *
  * A worker is a fork of the job that throws its whole image away, except the island: a shared memfd mapping at
  * FUZZ_ISLAND with the loop below, a mailbox, a stack and a signal stack for each process.  The job fills a
  * mailbox and wakes the worker; the worker does one system call (or one load or store, with the signal caught) and

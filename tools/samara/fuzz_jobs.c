@@ -1,4 +1,5 @@
 /* fuzz_jobs.c - the processes that run programs: each takes the next seed, runs it, and reports what differs.
+ *
  * A job is one process with its own files and its own island, held on one processor with its workers, so that
  * handing a request over is one switch.  Jobs share `struct fuzz_shared` only; reports leave a job in one write
  * under its lock.  The operations of all programs together end exactly at the number asked for, unless time or a
@@ -240,7 +241,8 @@ static void totals(const struct fuzz_options *options, struct fuzz_shared *share
 		fuzz_stats_add(total, &shared->stats[i]);
 }
 
-static void progress(const struct fuzz_options *options, struct fuzz_shared *shared, struct fuzz_stats *total, double since)
+static void progress(const struct fuzz_options *options, struct fuzz_shared *shared, struct fuzz_stats *total,
+	double since)
 {
 	totals(options, shared, total);
 	double seconds = now() - since;

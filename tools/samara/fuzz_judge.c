@@ -1,7 +1,8 @@
 /* fuzz_judge.c - which operations may run, which results must agree, and the comparison of the two maps.
+ *
  * Leaving an operation out is a function of the session's state alone, so that a program stays repeatable.  The
  * reasons: the operation would reach the island (or free its protection key), fill more of the host's memory than
- * a fuzzer should, or fill pages where a guard region may stop it half way. The one exception of the text
+ * a fuzzer should, or fill pages where a guard region may stop it half way.  The one exception of the text
  * comparison: inode numbers of shared anonymous memory (and the device of anonymous huge pages), which each side
  * chooses freely, must agree by a one-to-one pairing that holds for the whole program.  Results that depend on the
  * state of pages, which the range side of samara does not know, are counted by reason as unjudged.

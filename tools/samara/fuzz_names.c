@@ -1,5 +1,6 @@
 /* fuzz_names.c - names of the operations, flags and errors of `samara fuzz`, for people and for the table of what
  * was covered.
+ *
  * `fuzz_flags` lists every flag and advice of section A of the specification; one that a run never used is shown
  * with 0.
  */

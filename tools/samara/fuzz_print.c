@@ -1,5 +1,6 @@
 /* fuzz_print.c - a failing program as C that plain gcc compiles: it shows the kernel's side, comments tell
  * samara's.
+ *
  * The printed program turns randomisation off, opens what it needs, throws libc and everything else but its own
  * image, its stack and the vdso away (so that the kernel places mappings as it did for the fuzzer), and goes on
  * with system calls alone. Several processes run the same list and take turns.
@@ -20,8 +21,8 @@ static const char prelude[] =
 "static long sys_(long nr, ul a, ul b, ul c, ul d, ul e, ul f)\n{\n"
 "	register ul r10 __asm__(\"r10\") = d, r8 __asm__(\"r8\") = e, r9 __asm__(\"r9\") = f;\n"
 "	long result;\n"
-"	__asm__ volatile(\"syscall\" : \"=a\"(result) : \"a\"(nr), \"D\"(a), \"S\"(b), \"d\"(c), \"r\"(r10), \"r\"(r8), \"r\"(r9)\n"
-"		: \"rcx\", \"r11\", \"memory\");\n"
+"	__asm__ volatile(\"syscall\" : \"=a\"(result) : \"a\"(nr), \"D\"(a), \"S\"(b), \"d\"(c), \"r\"(r10), \"r\"(r8),\n"
+"		\"r\"(r9) : \"rcx\", \"r11\", \"memory\");\n"
 "	return result;\n}\n"
 "#define SYS_ARGS(nr, a, b, c, d, e, f, ...) sys_(nr, (ul)(a), (ul)(b), (ul)(c), (ul)(d), (ul)(e), (ul)(f))\n"
 "#define SYS(...) SYS_ARGS(__VA_ARGS__, 0, 0, 0, 0, 0, 0)\n\n"
@@ -47,14 +48,18 @@ static const char prelude[] =
 "	put(\"maps:\\n\");\n	while ((n = SYS(SYS_read, fd, text, sizeof(text))) > 0)\n		SYS(SYS_write, 1, text, n);\n"
 "	SYS(SYS_close, fd);\n}\n\n"
 "/* A fault ends in -(signal * 100 + code). */\n"
-"static void on_fault(int sig, siginfo_t *info, void *context)\n{\n	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;\n"
+"static void on_fault(int sig, siginfo_t *info, void *context)\n{\n"
+"	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;\n"
 "	r[REG_RIP] = r[REG_RBX];\n	r[REG_RAX] = -(sig * 100 + info->si_code);\n}\n"
-"__asm__(\".text\\nrestorer: mov $15, %eax\\n syscall\\n\");\nextern char restorer[] __attribute__((visibility(\"hidden\")));\n"
+"__asm__(\".text\\nrestorer: mov $15, %eax\\n syscall\\n\");\n"
+"extern char restorer[] __attribute__((visibility(\"hidden\")));\n"
 "__attribute__((unused)) static long store(ul address)\n{\n	long r = 0;\n"
-"	__asm__ volatile(\"lea 1f(%%rip), %%rbx\\n lock orb $0, (%1)\\n1:\" : \"+a\"(r) : \"D\"(address) : \"rbx\", \"memory\", \"cc\");\n"
+"	__asm__ volatile(\"lea 1f(%%rip), %%rbx\\n lock orb $0, (%1)\\n1:\" : \"+a\"(r)\n"
+"		: \"D\"(address) : \"rbx\", \"memory\", \"cc\");\n"
 "	return r;\n}\n"
 "__attribute__((unused)) static long load(ul address)\n{\n	long r = 0;\n"
-"	__asm__ volatile(\"lea 1f(%%rip), %%rbx\\n movzbl (%1), %%ecx\\n1:\" : \"+a\"(r) : \"D\"(address) : \"rbx\", \"rcx\", \"memory\");\n"
+"	__asm__ volatile(\"lea 1f(%%rip), %%rbx\\n movzbl (%1), %%ecx\\n1:\" : \"+a\"(r)\n"
+"		: \"D\"(address) : \"rbx\", \"rcx\", \"memory\");\n"
 "	return r;\n}\n\n"
 "__attribute__((unused)) static int file(const char *path, int flags, long bytes)\n{\n"
 "	int fd = open(path, flags | O_CREAT * (bytes >= 0), 0600);\n"
@@ -77,7 +82,8 @@ static const char prelude[] =
 "		data[i].effective &= ~(unsigned)(caps >> 32 * i);\n		data[i].permitted &= ~(unsigned)(caps >> 32 * i);\n	}\n"
 "	SYS(SYS_capset, &head, data);\n}\n\n"
 "/* Unmaps everything but this program, the stack and what the kernel put there.  No libc after this. */\n"
-"extern char __executable_start[] __attribute__((visibility(\"hidden\"))), _end[] __attribute__((visibility(\"hidden\")));\n"
+"extern char __executable_start[] __attribute__((visibility(\"hidden\")));\n"
+"extern char _end[] __attribute__((visibility(\"hidden\")));\n"
 "static int has(const char *line, const char *word)\n{\n	for (; *line && *line != '\\n'; line++) {\n		int i = 0;\n"
 "		while (word[i] && line[i] == word[i])\n			i++;\n		if (!word[i])\n			return 1;\n	}\n	return 0;\n}\n"
 "static void leave_libc(void)\n{\n"
@@ -255,7 +261,8 @@ static void print_set_up(FILE *out, const struct fuzz_session *s, const struct f
 	fputc('\n', out);
 }
 
-void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_program *p, const struct fuzz_difference *d)
+void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_program *p,
+	const struct fuzz_difference *d)
 {
 	bool alive[FUZZ_MAX_PROCS] = { true };
 	char what[400], result[32];
@@ -263,7 +270,8 @@ void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_pro
 	fuzz_session_run(s, p, &again); /* for the results of this very list */
 	fprintf(out, "/* samara fuzz, seed %" PRIu64 ": %s\n", p->seed, d->what);
 	print_lines_as_comment(out, d->detail);
-	fprintf(out, " * Compile with gcc and run: it prints what the kernel does.  samara's answers are the same but for the last call.\n"
+	fprintf(out, " * Compile with gcc and run: it prints what the kernel does.  samara's answers are the same but for\n"
+		" * the last call.\n"
 		" */\n");
 	fputs(prelude, out);
 	print_set_up(out, s, p);

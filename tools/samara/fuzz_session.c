@@ -1,4 +1,5 @@
 /* fuzz_session.c - one program in lock step: the kernel does an operation, samara does it, the two are compared.
+ *
  * The order within a step: may it run (fuzz_judge.c), the worker does it, samara does it and checks its whole
  * structure, results are compared, then the maps of the operation's process (of every process at the end and now
  * and then).  A session ends at the first difference.  After a crash of the core samara's side is abandoned, never

@@ -1,4 +1,5 @@
 /* fuzz_shrink.c - makes a failing program small: fewer operations first, then simpler arguments.
+ *
  * Delta debugging over the list, then each argument is tried with plainer values, then the list again.  A step is
  * kept when the program still ends in a difference of the same class.  Addresses are concrete, so a removed
  * operation may move later placements; therefore a chosen address is early turned into MAP_FIXED at the place that

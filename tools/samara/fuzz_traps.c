@@ -1,4 +1,5 @@
 /* fuzz_traps.c - where in a process filling a page may fail: guard regions and userfaultfd ranges.
+ *
  * A short list of ranges for each process, kept on the safe side: a range stays until it is unmapped or replaced,
  * moves along with mremap, is copied by fork.  When the list is full the whole process counts as trapped.
  */

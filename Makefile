@@ -1,0 +1,48 @@
+# Makefile - the front door; Meson does the work.
+#
+#   make          build build/samara, libsamara.a and the ports
+#   make run      verify a real Python program against this machine's kernel, then show its last map
+#   make test     all tests (unit, fail, model, misuse, stress, linux)
+#   make bench    figures beside the kernel's; BENCH_ARGS=--json for JSON
+#   make fuzz     the kernel in lock step until FUZZ_OPS operations (default a million)
+#   make install  to PREFIX (default /usr/local), DESTDIR respected
+#
+# Missing Debian packages are installed when this runs as root, else named.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+FUZZ_OPS ?= 1000000
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja: | packages
+	meson setup $(BUILD) --prefix $(PREFIX)
+
+packages:
+	@scripts/packages build
+
+run: all
+	@scripts/run $(BUILD)/samara
+
+test: all
+	@scripts/packages test
+	meson test -C $(BUILD) --print-errorlogs
+
+sanitize: packages
+	@scripts/sanitize
+
+bench: all
+	@scripts/packages test
+	bench/run $(BUILD) $(BENCH_ARGS)
+
+fuzz: all
+	$(BUILD)/samara fuzz --ops $(FUZZ_OPS)
+
+install: all
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all packages run test sanitize bench fuzz install clean
