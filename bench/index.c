@@ -7,7 +7,7 @@
  * pages, which suits JudyL best.  JudyL and GTree hold only the starts: JudyLLast finds the range that holds an index,
  * as tree_get does, JudyLGet and GTree no more than an exact start.  "lookup": the next index is the value that the
  * last lookup returned, in one random cycle over all entries.  --json: one JSON object instead of the table; --quick:
- * lookups only; a number: that size only.
+ * lookups only; --short: no 10^6; a number: that size only.
  */
 #define _GNU_SOURCE
 #include <Judy.h>
@@ -496,13 +496,15 @@ int main(int argc, char **argv)
 	size_t room = 256ul << 20;
 	bool json = false;
 	bool quick = false;
-	long only = 0;
+	long only = 0, largest = 1000000;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
 			json = true;
 		else if (!strcmp(argv[i], "--quick"))
 			quick = true; /* lookups only */
+		else if (!strcmp(argv[i], "--short"))
+			largest = 100000;
 		else
 			only = atol(argv[i]);
 	}
@@ -518,7 +520,7 @@ int main(int argc, char **argv)
 		int repeats = n >= 1000000 ? 3 : n >= 100000 ? 5 : 9, many = n >= 1000000 ? 3 : n >= 100000 ? 9 : 41;
 		const char *broken;
 
-		if (only && n != only)
+		if ((only && n != only) || n > largest)
 			continue;
 		build(n, true);
 		bench_lookup(n, many / 2 + 1, true);

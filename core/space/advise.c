@@ -119,7 +119,7 @@ static int remove_advice(const vma_t *vma)
 	}
 }
 
-/* Anonymous memory that was written to and in which a whole huge page lies.  The subtraction may wrap for a mapping at address 0, in
+/* Anonymous memory that was written to, or shmem, in which a whole huge page lies.  The subtraction may wrap for a mapping at address 0, in
  * the kernel too, and then it passes. */
 static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
 {
@@ -129,7 +129,7 @@ static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
 		return false;
 	if (last < vma->start || last + HUGE_SIZE > vma->end)
 		return false;
-	return vma_is_anonymous(vma) && vma->anon_id;
+	return vma_is_anonymous(vma) ? vma->anon_id != 0 : file_is(vma->file, SAMARA_INODE_SHMEM);
 }
 
 /* Which huge pages of [start, end) can be collapsed is a matter of pages; that there is none to look at is not. */

@@ -60,8 +60,8 @@ static int grow(struct samara_mm *mm, uint64_t start, uint64_t end)
 	}
 	spec = (struct vma_spec){ .start = start, .end = end, .flags = flags, .pgoff = start >> PAGE_SHIFT };
 	prev = mm_prev(mm, start);
-	if (prev && prev->start < mm->layout.start_brk)
-		prev = NULL;
+	if (prev && prev->end <= mm->layout.start_brk)
+		prev = NULL; /* what ends where the heap begins (.bss) is not the heap */
 	if (!vma_merge_new(mm, &spec, prev, NULL)) {
 		vma_t *vma = vma_take(mm);
 

@@ -120,9 +120,12 @@ static int stage_tree(struct fork_build *b)
 {
 	int err = tree_duplicate(&b->child->tree, &b->parent->tree, copy_for_child, b->child);
 
-	/* the child's tree is empty after a failure; its VMAs are in its slabs */
-	if (err)
+	/* the child's tree is empty after a failure; its VMAs are in its slabs, and counted */
+	if (err) {
 		vma_give_all(b->child);
+		b->child->map_count = 0;
+		b->child->total_vm = b->child->data_vm = b->child->exec_vm = b->child->stack_vm = 0;
+	}
 	return err;
 }
 

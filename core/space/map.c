@@ -336,7 +336,8 @@ static void release(struct samara_mm *mm, struct mapping_build *b)
 static void commit(struct samara_mm *mm, struct mapping_build *b)
 {
 	uint64_t pages = (b->spec.end - b->spec.start) >> PAGE_SHIFT;
-	vma_t *prev, *next, *vma;
+	struct tree_entry prev, next;
+	vma_t *vma;
 
 	/* the charge was net of what goes: keep the machine's sum whole while the old part gives its pages back */
 	if (b->replaced.first) {
@@ -344,10 +345,11 @@ static void commit(struct samara_mm *mm, struct mapping_build *b)
 			vm_recharge(mm->vm, b->replaced.accounted_pages);
 		unmap_commit(mm, &b->replaced, true);
 	}
-	prev = mm_prev(mm, b->spec.start);
-	next = mm_find(mm, b->spec.end);
+	/* neighbours that do not touch it are not looked at: their memory is seldom in the cache */
+	tree_around(&mm->tree, b->spec.start, &prev, &next);
 	b->spec.file = b->file;
-	vma = vma_merge_new(mm, &b->spec, prev, next);
+	vma = vma_merge_new(mm, &b->spec, prev.end == b->spec.start ? prev.value : NULL,
+			    next.start == b->spec.end ? next.value : NULL);
 	if (!vma) {
 		vma = vma_take(mm);
 		vma_fill(vma, mm, &b->spec);
@@ -364,12 +366,27 @@ static void commit(struct samara_mm *mm, struct mapping_build *b)
 		samara_file_put(b->file);
 }
 
+/* Field by field: clearing the whole of it first costs more than all checks. */
+static void begin(struct mapping_build *b, const struct map_request *request)
+{
+	b->request = request;
+	b->file = request->file;
+	b->own_file = false;
+	b->gathered = false;
+	b->charged_pages = 0;
+	b->spec.file = NULL;
+	b->spec.private_data = NULL;
+	b->spec.anon_id = 0;
+	b->spec.inherited = false;
+}
+
 SAMARA_INTERNAL int64_t mm_mmap(struct samara_mm *mm, const struct map_request *request, bool *populate)
 {
-	struct mapping_build b = { .request = request, .file = request->file };
+	struct mapping_build b;
 	uint64_t length = request->length;
 	int err = 0;
 
+	begin(&b, request);
 	if (!b.file && (request->flags & SAMARA_MAP_HUGETLB))
 		err = make_huge_file(mm, &b, &length);
 	if (!err)

@@ -46,6 +46,7 @@ static int make_policy(const struct samara *vm, uint64_t mode, uint64_t flags, u
 	uint64_t exist = vm->config.numa_nodes >= 64 ? ~0ull : (1ull << vm->config.numa_nodes) - 1;
 	bool relative = flags & (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES);
 
+	/* static and relative masks keep what the caller said: it is part of the policy when the set of nodes changes */
 	*policy = (struct mempolicy){ 0 };
 	if (mode == SAMARA_MPOL_DEFAULT)
 		return any ? -SAMARA_EINVAL : 0;
@@ -59,7 +60,7 @@ static int make_policy(const struct samara *vm, uint64_t mode, uint64_t flags, u
 	} else if (!(nodes & exist) && !(flags & SAMARA_MPOL_F_RELATIVE_NODES)) {
 		return -SAMARA_EINVAL;
 	}
-	*policy = (struct mempolicy){ .mode = (uint32_t)mode, .flags = (uint32_t)flags, .nodes = nodes & exist };
+	*policy = (struct mempolicy){ .mode = (uint32_t)mode, .flags = (uint32_t)flags, .nodes = relative ? nodes : nodes & exist };
 	return 0;
 }
 

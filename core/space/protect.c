@@ -98,6 +98,7 @@ SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t l
 	if (pkey != -1 && (!mm->vm->config.pkeys || pkey < 0 || pkey > 15 || !(mm->pkeys >> pkey & 1) ||
 			   pkey == mm->execute_only_pkey))
 		return -SAMARA_EINVAL;
+	tree_focus(&mm->tree, start);
 	vma = mm_find(mm, start);
 	if (!vma)
 		return -SAMARA_ENOMEM;

@@ -53,6 +53,7 @@ static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t si
 {
 	vma_t *vma = tree_get(&mm->tree, start);
 	struct map_request request;
+	struct vma_extra *extra = NULL;
 	struct samara_file *file;
 	bool populate = false;
 	uint64_t prot = 0;
@@ -76,11 +77,19 @@ static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t si
 		flags |= SAMARA_MAP_LOCKED;
 	file = vma->file;
 	samara_file_get(file); /* the mapping that holds it may go */
+	/* the new mapping is the file's, like any other: of what the old one had beside it only a segment's attach stays */
+	if (vma->extra && vma->extra->shm) {
+		extra = extra_copy(mm->vm, NULL, NULL);
+		if (!extra) {
+			samara_file_put(file);
+			return -SAMARA_ENOMEM;
+		}
+		extra->shm = extra->has_close = true;
+	}
 	request = (struct map_request){ .addr = start, .length = size, .prot = prot, .flags = flags, .pgoff = pgoff, .file = file,
-		.extra = vma->extra };
-	extra_get(request.extra);
+		.extra = extra };
 	at = mm_mmap(mm, &request, &populate);
-	extra_put(mm->vm, request.extra);
+	extra_put(mm->vm, extra);
 	samara_file_put(file);
 	return at < 0 ? (int)at : 0;
 }

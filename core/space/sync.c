@@ -57,7 +57,7 @@ int samara_mincore(struct samara_mm *mm, samara_va addr, uint64_t length, unsign
 
 	if (addr & ~PAGE_MASK)
 		return -SAMARA_EINVAL;
-	if (addr + length < addr || addr + length > mm->layout.task_size + PAGE_SIZE)
+	if (addr + length < addr || addr + length > mm->layout.task_size)
 		return -SAMARA_ENOMEM;
 	samara_read_lock(mm, &g);
 	for (uint64_t at = addr; !err && at < end;) {

@@ -66,6 +66,21 @@ static int check_range(const struct samara_mm *mm, uint64_t start, uint64_t leng
 	return 0;
 }
 
+/* hugetlbfs mappings are registered in whole huge pages; when unregistering only the start is looked at. */
+static bool huge_aligned(const struct samara_mm *mm, uint64_t start, uint64_t end, bool end_too)
+{
+	for (vma_t *vma = mm_find_in(mm, start, end); vma && vma->start < end; vma = mm_next(mm, vma)) {
+		uint64_t mask;
+
+		if (!(vma->flags & VM_HUGETLB))
+			continue;
+		mask = (1ull << vma->file->inode->desc.hardwired_huge_log2) - 1;
+		if ((vma->start < start && (start & mask)) || (end_too && vma->end > end && (end & mask)))
+			return false;
+	}
+	return true;
+}
+
 static int check_register(const struct samara_mm *mm, void *context, uint64_t start, uint64_t end, uint64_t flags)
 {
 	for (vma_t *vma = mm_find_in(mm, start, end); vma && vma->start < end; vma = mm_next(mm, vma)) {
@@ -114,7 +129,7 @@ int samara_uffd_register(struct samara_mm *mm, void *context, samara_va start, u
 	if (err)
 		return err;
 	samara_write_lock(mm, &g);
-	if (!mm_find_in(mm, start, start + length))
+	if (!mm_find_in(mm, start, start + length) || !huge_aligned(mm, start, start + length, true))
 		err = -SAMARA_EINVAL;
 	if (!err)
 		err = check_register(mm, context, start, start + length, flags);
@@ -132,7 +147,7 @@ int samara_uffd_unregister(struct samara_mm *mm, void *context, samara_va start,
 	if (err)
 		return err;
 	samara_write_lock(mm, &g);
-	if (!mm_find_in(mm, start, start + length))
+	if (!mm_find_in(mm, start, start + length) || !huge_aligned(mm, start, start + length, false))
 		err = -SAMARA_EINVAL;
 	for (vma_t *vma = mm_find_in(mm, start, start + length); !err && vma && vma->start < start + length; vma = mm_next(mm, vma))
 		if (!can_register(vma, 0) || (context_of(vma) && context_of(vma) != context))

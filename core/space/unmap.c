@@ -13,9 +13,9 @@ SAMARA_INTERNAL bool vma_sealed(const vma_t *vma)
 
 SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t end, struct unmap_plan *plan)
 {
-	struct tree_iter iter;
 	vma_t *vma;
 
+	tree_focus(&mm->tree, start);
 	*plan = (struct unmap_plan){ .start = start, .end = end, .first = mm_find_in(mm, start, end) };
 	vma = plan->first;
 	if (!vma)
@@ -28,8 +28,7 @@ SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t e
 		if (!vma_may_cut(vma, start))
 			return -SAMARA_EINVAL;
 	}
-	tree_iter_init(&iter, &mm->tree, start);
-	while ((vma = tree_iter_next(&iter)) && vma->start < end) {
+	for (; vma && vma->start < end; vma = vma->end < end ? mm_next(mm, vma) : NULL) {
 		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end), pages = (to - from) >> PAGE_SHIFT;
 
 		if (vma_sealed(vma)) {

@@ -14,11 +14,17 @@ SAMARA_INTERNAL uint64_t gap_of_leaf(const struct tree_leaf *leaf, uint64_t low,
 		for (unsigned i = 0; i < last; i++)
 			largest = MAX(largest, leaf->wide_start[i + 1] - leaf->wide_pair[i].end);
 	} else {
-		uint32_t most = 0;
+		uint32_t most[2] = { 0, 0 };
+		unsigned i = 0;
 
-		for (unsigned i = 0; i < last; i++)
-			most = MAX(most, leaf->start[i + 1] - leaf->end[i]);
-		largest = (uint64_t)most << leaf->shift;
+		/* two at a time: they do not wait for each other */
+		for (; i + 2 <= last; i += 2) {
+			most[0] = MAX(most[0], leaf->start[i + 1] - leaf->end[i]);
+			most[1] = MAX(most[1], leaf->start[i + 2] - leaf->end[i + 1]);
+		}
+		if (i < last)
+			most[0] = MAX(most[0], leaf->start[i + 1] - leaf->end[i]);
+		largest = (uint64_t)MAX(most[0], most[1]) << leaf->shift;
 	}
 	largest = MAX(largest, leaf_start(leaf, 0) - low);
 	return MAX(largest, high - leaf_end(leaf, last));
@@ -26,11 +32,16 @@ SAMARA_INTERNAL uint64_t gap_of_leaf(const struct tree_leaf *leaf, uint64_t low,
 
 SAMARA_INTERNAL uint64_t gap_of_inner(const struct tree_inner *inner)
 {
-	uint64_t largest = 0;
+	uint64_t largest[4] = { 0, 0, 0, 0 };
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < inner->count; i++)
-		largest = MAX(largest, inner->gap[i]);
-	return largest;
+	/* four at a time: they do not wait for each other */
+	for (; i + 4 <= inner->count; i += 4)
+		for (unsigned k = 0; k < 4; k++)
+			largest[k] = MAX(largest[k], inner->gap[i + k]);
+	for (; i < inner->count; i++)
+		largest[0] = MAX(largest[0], inner->gap[i]);
+	return MAX(MAX(largest[0], largest[1]), MAX(largest[2], largest[3]));
 }
 
 /* The gaps in the path's node at `depth` changed: tell the nodes above. */

@@ -270,6 +270,7 @@ SAMARA_INTERNAL void shape_open(struct tree *tree);
 SAMARA_INTERNAL void shape_close(struct tree *tree);
 SAMARA_INTERNAL void shape_add_leaf(struct tree *tree, struct tree_leaf *right);
 SAMARA_INTERNAL void shape_make_room(struct tree *tree);
+SAMARA_INTERNAL bool shape_refill(struct tree *tree);
 SAMARA_INTERNAL void shape_drop_leaf(struct tree *tree);
 SAMARA_INTERNAL void shape_set_low(struct tree *tree, uint64_t low);
 SAMARA_INTERNAL void shape_settle(struct tree *tree);

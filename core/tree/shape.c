@@ -253,6 +253,21 @@ static void shape_regap(struct tree *tree, uint64_t index)
 	gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
 }
 
+/* The finger's leaf is about to lose its only entry: rather than drop it, give it some of a neighbour that is nearly full,
+ * for whoever maps and unmaps beside a full leaf would make and drop a leaf each time.  False: none is. */
+SAMARA_INTERNAL bool shape_refill(struct tree *tree)
+{
+	const struct tree_leaf *leaf = tree->leaf;
+	const struct tree_step *step;
+
+	if (!tree->levels || leaf->count > 1)
+		return false;
+	step = &tree->path[tree->levels - 1];
+	if (step->slot && leaf->prev->count > LEAF_JOIN)
+		return shape_share(tree, step->slot - 1);
+	return step->slot + 1 < step->node->count && leaf->next->count > LEAF_JOIN && shape_share(tree, step->slot);
+}
+
 /* The finger's leaf became empty. */
 SAMARA_INTERNAL void shape_drop_leaf(struct tree *tree)
 {

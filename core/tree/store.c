@@ -103,6 +103,72 @@ static uint64_t store_window(const struct tree *tree, const struct store_plan *p
 	return MAX(largest, next - end);
 }
 
+/* The largest gap where the finger's leaf was changed went from `before` to `after`. */
+static inline void store_gap(struct tree *tree, uint64_t before, uint64_t after)
+{
+	const struct tree_step *step;
+	uint64_t largest;
+
+	if (!tree->levels)
+		return;
+	step = &tree->path[tree->levels - 1];
+	largest = step->node->gap[step->slot];
+	if (after >= largest)
+		gap_set(tree, after);
+	else if (before == largest)
+		gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
+}
+
+/* Most stores, in packed leaves and behind the leaf's first entry: a new entry in a gap, the tail of an entry that becomes one
+ * of its own, an entry that goes whole.  False: it is something else, and nothing happened. */
+static bool store_simple(struct tree *tree, uint64_t start, uint64_t end, void *value)
+{
+	struct tree_leaf *leaf = tree->leaf;
+	unsigned count = leaf->count, slot, next;
+	uint64_t low, high, whole, parts;
+	uint32_t from, to;
+	bool cuts = false;
+
+	if (UNLIKELY(leaf->wide || !leaf_fits(leaf, start, end)))
+		return false;
+	from = (uint32_t)((start >> leaf->shift) - leaf->base);
+	to = (uint32_t)((end >> leaf->shift) - leaf->base);
+	slot = next = packed_find(leaf, from);
+	if (value) {
+		if (!slot || count == LEAF_MAX || (slot < count && leaf->start[slot] < to))
+			return false;
+		cuts = leaf->end[slot - 1] == to && leaf->start[slot - 1] < from;
+		if (!cuts && leaf->end[slot - 1] > from)
+			return false;
+	} else {
+		if (slot < 2 || leaf->start[slot - 1] != from || leaf->end[slot - 1] != to ||
+		    (count <= LEAF_LOW && tree->levels))
+			return false;
+		slot--;
+	}
+	low = leaf_end(leaf, slot - 1);
+	high = next < count ? leaf_start(leaf, next) : tree->high;
+	whole = high - low;
+	parts = MAX(start - low, high - end);
+
+	STORE(leaf->version, leaf->version + 1);
+	NODE_FENCE_RELEASE();
+	if (cuts)
+		STORE(leaf->end[slot - 1], from);
+	if (value) {
+		leaf_shift(leaf, slot, slot + 1);
+		leaf_set(leaf, slot, (struct tree_entry){ start, end, value });
+		tree->entries++;
+	} else {
+		leaf_shift(leaf, slot + 1, slot);
+		tree->entries--;
+	}
+	STORE_RELEASE(leaf->version, leaf->version + 1);
+	if (!cuts)
+		store_gap(tree, value ? whole : parts, value ? parts : whole);
+	return true;
+}
+
 /* Replace [start, end), which lies in what the finger's leaf covers.  False: there was no room; now there is, look
  * again. */
 static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void *value)
@@ -133,6 +199,8 @@ static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void 
 	if (!plan.pieces && from == to)
 		return true;
 	if (UNLIKELY(!plan.after)) {
+		if (shape_refill(tree))
+			return false;
 		tree->entries -= count;
 		shape_open(tree);
 		shape_drop_leaf(tree);
@@ -165,16 +233,10 @@ static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void 
 	STORE_RELEASE(leaf->version, leaf->version + 1);
 	tree->entries = tree->entries + plan.after - count;
 
-	if (UNLIKELY(moves)) {
+	if (UNLIKELY(moves))
 		shape_set_low(tree, first);
-	} else if (tree->levels) {
-		uint64_t largest = tree->path[tree->levels - 1].node->gap[tree->path[tree->levels - 1].slot];
-
-		if (after >= largest)
-			gap_set(tree, after);
-		else if (before == largest)
-			gap_set(tree, gap_of_leaf(leaf, tree->low, tree->high));
-	}
+	else
+		store_gap(tree, before, after);
 	if (plan.after < count && plan.after < LEAF_LOW) {
 		walk_seek(tree, first);
 		shape_settle(tree);
@@ -203,7 +265,7 @@ SAMARA_INTERNAL void tree_store(struct tree *tree, uint64_t start, uint64_t end,
 			store_in_leaf(tree, tree->low, MIN(end, tree->high), NULL);
 			continue;
 		}
-		if (LIKELY(store_in_leaf(tree, start, end, value)))
+		if (LIKELY(store_simple(tree, start, end, value) || store_in_leaf(tree, start, end, value)))
 			break;
 	}
 	shape_close(tree);

@@ -1,8 +1,8 @@
 /* walk.c - looking things up: with the caller's lock, without any lock, and in order.
  *
  * Nothing here changes the tree, except two caches: the writer's finger (walk_seek, exclusive lock only) and the hint
- * of the last entry found (tree_get, any holder of the lock: one relaxed word, checked against the leaf before it is
- * believed).
+ * of the last entry found (tree_get and tree_ceiling, any holder of the lock: one relaxed word, checked against the
+ * leaf before it is believed).
  */
 #include "core/tree/node.h"
 
@@ -32,12 +32,20 @@ SAMARA_INTERNAL void walk_seek(struct tree *tree, uint64_t index)
 	tree->high = high;
 }
 
+SAMARA_INTERNAL void tree_focus(struct tree *tree, uint64_t index)
+{
+	if (LIKELY(tree->root))
+		walk_seek(tree, index - (index == NODE_NONE));
+}
+
 /* The leaf that covers `index`, for holders of the lock; the tree is not empty. */
 static inline const struct tree_leaf *walk_leaf(const struct tree *tree, uint64_t index)
 {
 	uint64_t root = tree->root;
 	const void *node = node_address(root);
 
+	if (tree->leaf && (tree->low <= index) & (index < tree->high))
+		return tree->leaf;
 	for (unsigned levels = node_levels(root); levels; levels--) {
 		const struct tree_inner *inner = node;
 
@@ -45,6 +53,12 @@ static inline const struct tree_leaf *walk_leaf(const struct tree *tree, uint64_
 	}
 	leaf_prefetch(node);
 	return node;
+}
+
+/* Not const for the owner of the tree: the hint is a cache. */
+static inline void walk_remember(const struct tree *tree, const struct tree_leaf *leaf, unsigned slot)
+{
+	STORE(((struct tree *)(uintptr_t)tree)->hint, (uint64_t)(uintptr_t)leaf + slot);
 }
 
 SAMARA_INTERNAL void *tree_get(const struct tree *tree, uint64_t index)
@@ -65,9 +79,8 @@ SAMARA_INTERNAL void *tree_get(const struct tree *tree, uint64_t index)
 		return NULL;
 	leaf = walk_leaf(tree, index);
 	value = leaf_get(leaf, index, &slot);
-	/* Not const for the owner of the tree: the hint is a cache. */
 	if (value)
-		STORE(((struct tree *)(uintptr_t)tree)->hint, (uint64_t)(uintptr_t)leaf + slot);
+		walk_remember(tree, leaf, slot);
 	return value;
 }
 
@@ -118,7 +131,8 @@ static const struct tree_leaf *walk_after(const struct tree *tree, uint64_t inde
 	return leaf;
 }
 
-SAMARA_INTERNAL struct tree_entry tree_ceiling(const struct tree *tree, uint64_t index)
+/* tree_ceiling where the hint does not help. */
+static __attribute__((noinline)) struct tree_entry walk_ceiling(const struct tree *tree, uint64_t index)
 {
 	const struct tree_leaf *leaf;
 	unsigned slot;
@@ -129,8 +143,30 @@ SAMARA_INTERNAL struct tree_entry tree_ceiling(const struct tree *tree, uint64_t
 	if (slot == leaf->count) {
 		leaf = leaf->next;
 		slot = 0;
+		if (!leaf)
+			return (struct tree_entry){ 0, 0, NULL };
 	}
-	return leaf ? leaf_entry(leaf, slot) : (struct tree_entry){ 0, 0, NULL };
+	walk_remember(tree, leaf, slot);
+	return leaf_entry(leaf, slot);
+}
+
+SAMARA_INTERNAL struct tree_entry tree_ceiling(const struct tree *tree, uint64_t index)
+{
+	uint64_t hint = LOAD(tree->hint), place;
+	const struct tree_leaf *leaf = node_address(hint);
+	unsigned slot = hint & 63;
+
+	if (UNLIKELY(!leaf || leaf->wide || slot >= leaf->count))
+		return walk_ceiling(tree, index);
+	/* The entry found last, or the one behind it: whoever asks goes on from there. */
+	place = (index >> leaf->shift) - leaf->base - leaf->start[slot];
+	if (place >= (uint64_t)leaf->end[slot] - leaf->start[slot]) {
+		if (slot + 1 >= leaf->count || place >= (uint64_t)leaf->end[slot + 1] - leaf->start[slot])
+			return walk_ceiling(tree, index);
+		walk_remember(tree, leaf, ++slot);
+	}
+	return (struct tree_entry){ (leaf->start[slot] + leaf->base) << leaf->shift,
+				    (leaf->end[slot] + leaf->base) << leaf->shift, leaf->value[slot] };
 }
 
 SAMARA_INTERNAL struct tree_entry tree_floor(const struct tree *tree, uint64_t index)

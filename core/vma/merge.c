@@ -160,8 +160,7 @@ SAMARA_INTERNAL int vma_modify(struct samara_mm *mm, vma_t *vma, uint64_t start,
 	if (start > vma->start) {
 		if (mm->map_count >= mm->vm->config.max_map_count)
 			return -SAMARA_ENOMEM;
-		vma_split(mm, vma, start);
-		vma = mm_find(mm, start);
+		vma = vma_split(mm, vma, start);
 	}
 	if (end < vma->end) {
 		if (!vma_may_cut(vma, end))

@@ -36,7 +36,7 @@ SAMARA_INTERNAL bool vma_may_cut(const vma_t *vma, uint64_t at)
 	return !(at & ((1ull << vma->file->inode->desc.hardwired_huge_log2) - 1));
 }
 
-SAMARA_INTERNAL void vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at)
+SAMARA_INTERNAL vma_t *vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at)
 {
 	vma_t *high = vma_take(mm);
 	struct vma_spec spec;
@@ -50,6 +50,7 @@ SAMARA_INTERNAL void vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at)
 	tree_store(&mm->tree, at, high->end, high);
 	vma_set_range(vma, vma->start, at, vma->pgoff);
 	mm->map_count++;
+	return high;
 }
 
 SAMARA_INTERNAL void mm_link(struct samara_mm *mm, vma_t *vma)

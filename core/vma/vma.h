@@ -167,7 +167,8 @@ SAMARA_INTERNAL bool extra_is_plain(const struct vma_extra *extra);
 
 /* split.c, merge.c */
 SAMARA_INTERNAL bool vma_may_cut(const vma_t *vma, uint64_t at);
-SAMARA_INTERNAL void vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at); /* after mm_reserve(1, 1): [start,at) stays, [at,end) new */
+/* After mm_reserve(mm, 1): [start, at) stays, [at, end) is new and returned. */
+SAMARA_INTERNAL vma_t *vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at);
 SAMARA_INTERNAL vma_t *vma_merge_new(struct samara_mm *mm, const struct vma_spec *spec, vma_t *prev, vma_t *next);
 /* Give [start, end) of `vma` other flags and extra: merged with neighbours or split off.  *out covers the range (and maybe more).
  * -ENOMEM: a split would pass max_map_count, or memory. */

@@ -3,7 +3,9 @@
  * liburcu is used in its "memb" flavour: read sections are a few plain instructions, any thread may open one after it was
  * registered.  call_rcu reclaims on liburcu's own helper thread.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #define RCU_MEMB
 #include <errno.h>
 #include <limits.h>

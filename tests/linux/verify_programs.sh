@@ -97,7 +97,7 @@ if command -v git > /dev/null && [ -z "$list" ]; then
 	mkdir repo && (cd repo && git init -q . && git config user.email a@b && git config user.name n &&
 		for i in $(seq 1 40); do seq $i $((i * 50)) > file$((i % 7)); git add -A; git commit -qm "c$i"; done)
 fi
-run git git git -C repo gc --aggressive --prune=now --no-detach
+run git git git -C repo -c gc.autoDetach=false gc --aggressive --prune=now
 
 cat > w.js <<'JS'
 const { Worker, isMainThread, parentPort } = require('worker_threads');

@@ -11,7 +11,7 @@ expect() {
 	shift 2
 	out=$("$samara" "$@" 2>&1 < /dev/null)
 	got=$?
-	if [ "$got" -ne "$code" ] || ! printf %s "$out" | grep -qE -- "$pattern"; then
+	if [ "$got" -ne "$code" ] || ! printf '%s\n' "$out" | grep -qE -- "$pattern"; then
 		echo "not ok: samara $*: exit $got (want $code), output (want '$pattern'):"
 		printf '%s\n' "$out" | head -5
 		failed=$((failed + 1))

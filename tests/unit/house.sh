@@ -30,7 +30,7 @@ object=$(mktemp) || exit 2
 trap 'rm -f "$object"' EXIT
 for compiler in gcc clang; do
 	command -v $compiler >/dev/null || continue
-	if ! $compiler -std=c11 -O2 -ffreestanding -nostdlib -Wall -Wextra -Werror -Iinclude -I. -c samara.c -o "$object"; then
+	if ! $compiler -std=c11 -O2 -fno-pie -ffreestanding -nostdlib -Wall -Wextra -Werror -Iinclude -I. -c samara.c -o "$object"; then
 		bad "$compiler: samara.c does not build freestanding"; continue
 	fi
 	out=$(nm "$object" | awk '$1 == "U" { print $2 }' | grep -vE '^(memcpy|memset|memmove|memcmp)$')

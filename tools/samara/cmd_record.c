@@ -78,13 +78,18 @@ int cmd_record(int argc, char **argv)
 			remove(path);
 		return rc == TRACER_MISSING ? EXIT_MISSING : EXIT_MALFORMED;
 	}
-	if (!record.failed && finish(&record, &totals))
+	/* a recording that was cut short has no `end', which readers take as truncated */
+	if (!record.failed && !totals.signal && finish(&record, &totals))
 		record.failed = true;
 	if (record.failed)
 		snprintf(why, sizeof(why), "%s", stream_error(record.out));
 	if (stream_close(record.out) || record.failed) {
 		fprintf(stderr, "samara record: %s: %s\n", path, *why ? why : "cannot write");
 		return EXIT_MALFORMED;
+	}
+	if (totals.signal) {
+		fprintf(stderr, "samara record: interrupted: %s is incomplete\n", path);
+		return 128 + totals.signal;
 	}
 	fprintf(stderr, "record: %" PRIu64 " calls, %" PRIu64 " processes, %" PRIu64 " faults (%" PRIu64 " lost), %.2f s, exit %d\n",
 		totals.calls, totals.processes, totals.faults, totals.lost, totals.seconds, totals.exit_code);

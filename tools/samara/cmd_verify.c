@@ -114,11 +114,13 @@ int cmd_verify(int argc, char **argv)
 		json_decref(all);
 	} else {
 		judge_print_unjudged(verify.judge, stdout);
-		if (rc == TRACER_STOPPED)
+		if (totals.signal)
+			printf("interrupted: what follows is for the part that ran\n");
+		else if (rc == TRACER_STOPPED)
 			printf("stopped at the first difference (--keep-going goes on)\n");
 		judge_print_summary(stdout, "verify", &counts);
 	}
 	judge_destroy(verify.judge);
 	intern_free();
-	return code;
+	return totals.signal && !code ? 128 + totals.signal : code;
 }

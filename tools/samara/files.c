@@ -157,7 +157,8 @@ static struct inode_entry *inode_of(struct files *files, const struct ev_file *f
 	enum samara_inode_kind kind = kind_of(f);
 	struct inode_entry *entry = find_inode(files, f->major, f->minor, f->ino, (int)kind);
 	struct samara_inode_desc desc = {
-		.kind = kind, .major = f->major, .minor = f->minor, .ino = f->ino, .size_bytes = f->size, .noexec = f->noexec,
+		.kind = kind, .executable = (f->mode & 0111) != 0,
+		.major = f->major, .minor = f->minor, .ino = f->ino, .size_bytes = f->size, .noexec = f->noexec,
 		.huge_align = f->fs == MAGIC_EXT4 || f->fs == MAGIC_XFS || f->fs == (uint32_t)MAGIC_BTRFS,
 		.append_only = f->append_only, .swapfile = f->swap, .seals = f->seals,
 		.hardwired_huge_log2 = kind == SAMARA_INODE_HUGETLB ? 21 : 0,

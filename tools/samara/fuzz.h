@@ -129,7 +129,7 @@ struct fuzz_file {
 	int same_inode;           /* index of an earlier file that is the same inode, or -1 */
 	enum samara_inode_kind kind;
 	unsigned fmode;
-	unsigned append_only : 1, noexec : 1, huge_align : 1;
+	unsigned append_only : 1, executable : 1, noexec : 1, huge_align : 1;
 	unsigned huge_log2;
 	uint32_t seals;
 	char path[256];           /* as maps shows it */

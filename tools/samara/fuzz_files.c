@@ -201,6 +201,7 @@ static int describe(struct fuzz_file *file)
 	file->major = major(st.st_dev);
 	file->minor = minor(st.st_dev);
 	file->ino = st.st_ino;
+	file->executable = (st.st_mode & 0111) != 0;
 	file->bytes = (uint64_t)st.st_size;
 	file->huge_align = file->kind == SAMARA_INODE_REGULAR && fs.f_type == EXT4_SUPER_MAGIC;
 	bool memory = file->kind == SAMARA_INODE_SHMEM || file->kind == SAMARA_INODE_HUGETLB;

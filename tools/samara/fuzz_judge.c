@@ -146,7 +146,7 @@ static bool fills_a_trap(const struct fuzz_process *p, const struct fuzz_op *op)
 	case FUZZ_PKEY_MPROTECT:
 		return p->locked && fuzz_trapped(p, a[0], a[1]);
 	case FUZZ_MREMAP:
-		return p->locked && p->traps;
+		return p->locked && fuzz_trapped(p, a[0], a[1] > a[2] ? a[1] : a[2]);
 	case FUZZ_MLOCKALL:
 		return (a[0] & SAMARA_MCL_CURRENT) && p->traps;
 	case FUZZ_MADVISE:
@@ -237,16 +237,16 @@ static bool removes(const struct fuzz_op *op)
 bool fuzz_results_agree(struct fuzz_session *s, const struct fuzz_op *op, const char **unjudged)
 {
 	*unjudged = NULL;
+	if (op->kind == FUZZ_MBIND && (op->a[5] & 7) && s->kernel_result == -SAMARA_EIO) {
+		*unjudged = "mbind with MPOL_MF_STRICT or MPOL_MF_MOVE: depends on where pages are";
+		return s->samara_result == 0 || s->samara_result == -SAMARA_EIO;
+	}
 	if (s->kernel_result == s->samara_result)
 		return true;
 	if (op->kind == FUZZ_WRITE || op->kind == FUZZ_READ)
 		return touches_agree(s, op, unjudged);
 	if (op->kind == FUZZ_FORK)
 		return s->kernel_result > 0 && s->samara_result == 0;
-	if (op->kind == FUZZ_MBIND && (op->a[5] & 7) && s->samara_result == 0 && s->kernel_result == -SAMARA_EIO) {
-		*unjudged = "mbind with MPOL_MF_STRICT or MPOL_MF_MOVE: depends on where pages are";
-		return true;
-	}
 	if (removes(op) && (s->kernel_result == -EFBIG || s->kernel_result == -ENOSPC)) {
 		*unjudged = "MADV_REMOVE that the file system refused";
 		return true;

@@ -175,7 +175,7 @@ static void print_call(FILE *out, const struct fuzz_session *s, const struct fuz
 	case FUZZ_MBIND:
 		fprintf(out, "SYS(SYS_mbind");
 		print_arguments(out, s, a, 0, 3);
-		fprintf(out, ", ((ul[128]){ %#" PRIx64 " })", a[3]);
+		fprintf(out, ", ((ul[512]){ %#" PRIx64 " })", a[3]);
 		print_arguments(out, s, a, 4, 6);
 		break;
 	case FUZZ_SHMAT:

@@ -64,7 +64,7 @@ void fuzz_traps_follow(struct fuzz_session *s, const struct fuzz_op *op)
 {
 	struct fuzz_process *p = &s->proc[op->proc];
 	const uint64_t *a = op->a;
-	bool failed = s->kernel_result < 0 && s->kernel_result > -4096;
+	bool moved, failed = s->kernel_result < 0 && s->kernel_result > -4096;
 	switch ((enum fuzz_kind)op->kind) {
 	case FUZZ_MMAP:
 		if (!failed)
@@ -75,8 +75,11 @@ void fuzz_traps_follow(struct fuzz_session *s, const struct fuzz_op *op)
 			subtract(p, a[0], a[1]);
 		break;
 	case FUZZ_MREMAP: /* a batch may fail half way */
-		if (fuzz_trapped(p, a[0], a[1]))
-			add(p, failed ? a[4] : (uint64_t)s->kernel_result, a[1]);
+		moved = fuzz_trapped(p, a[0], a[1]) || (s->watched && a[2] > a[1]);
+		if (!failed && (uint64_t)s->kernel_result != a[0])
+			subtract(p, (uint64_t)s->kernel_result, a[2]);
+		if (moved)
+			add(p, failed ? a[4] : (uint64_t)s->kernel_result, a[1] > a[2] ? a[1] : a[2]);
 		break;
 	case FUZZ_MADVISE:
 		if (a[2] == SAMARA_MADV_GUARD_INSTALL)
@@ -94,6 +97,13 @@ void fuzz_traps_follow(struct fuzz_session *s, const struct fuzz_op *op)
 		if (!failed)
 			add(p, a[1], a[2]);
 		s->watched = true;
+		break;
+	case FUZZ_WRITE:
+	case FUZZ_READ: /* may have grown a stack, which keeps its userfaultfd */
+		for (int i = 0; s->watched && i < p->vmas; i++) {
+			if (a[0] < p->vma[i].start && (i == 0 || a[0] >= p->vma[i - 1].end))
+				add(p, a[0], p->vma[i].start - a[0]);
+		}
 		break;
 	case FUZZ_FORK:
 		if (!failed) {

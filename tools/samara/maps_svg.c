@@ -8,7 +8,7 @@
 #include <string.h>
 #include "maps_svg.h"
 
-enum { WIDTH = 1000, LEFT = 190, BOX = 560, TOP = 96, TEXT_HEIGHT = 15, LABEL_MAX_BYTES = 74 };
+enum { WIDTH = 910, LEFT = 190, BOX = 560, TOP = 96, TEXT_HEIGHT = 15, LABEL_MAX_BYTES = 74 };
 
 struct row {
 	const struct map_line *line; /* NULL: a gap */

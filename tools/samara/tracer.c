@@ -25,235 +25,18 @@
 #define PTRACE_EVENT_STOP 128
 #endif
 
+#define SLEEP_NS 1000000000ull
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	interrupted = sig;
+}
+
 static void resume(struct task *task, int how, int sig)
 {
 	ptrace(how, task->tid, 0, (long)sig);
-}
-
-/* ---- tasks and address spaces ---- */
-
-static struct task *task_find(struct tracer *t, pid_t tid)
-{
-	for (struct task *task = t->task[(unsigned)tid % 4096]; task; task = task->next)
-		if (task->tid == tid)
-			return task;
-	return NULL;
-}
-
-static struct task *task_add(struct tracer *t, pid_t tid)
-{
-	struct task *task = must_alloc(sizeof(*task));
-
-	memset(task, 0, sizeof(*task));
-	task->tid = task->tgid = tid;
-	task->next = t->task[(unsigned)tid % 4096];
-	t->task[(unsigned)tid % 4096] = task;
-	t->live_tasks++;
-	return task;
-}
-
-static void task_unlink(struct tracer *t, struct task *task)
-{
-	struct task **at = &t->task[(unsigned)task->tid % 4096];
-
-	while (*at != task)
-		at = &(*at)->next;
-	*at = task->next;
-}
-
-static struct space *space_add(struct tracer *t, pid_t tid)
-{
-	struct space *space = must_alloc(sizeof(*space));
-
-	memset(space, 0, sizeof(*space));
-	space->id = ++t->last_space;
-	space->waiting_end = &space->waiting;
-	space->maps = probe_open(tid, "maps");
-	space->pagemap = probe_open(tid, "pagemap");
-	space->smaps = probe_open(tid, "smaps");
-	t->space = must_grow(t->space, &t->space_room, t->space_n + 1, sizeof(*t->space));
-	t->space[t->space_n++] = space;
-	return space;
-}
-
-static struct space *space_find(struct tracer *t, uint32_t id)
-{
-	for (size_t i = 0; i < t->space_n; i++)
-		if (t->space[i]->id == id)
-			return t->space[i];
-	return NULL;
-}
-
-static void space_drop(struct tracer *t, struct space *space)
-{
-	size_t i = 0;
-
-	if (--space->users)
-		return;
-	while (t->space[i] != space)
-		i++;
-	t->space[i] = t->space[--t->space_n];
-	if (space->maps >= 0)
-		close(space->maps);
-	if (space->pagemap >= 0)
-		close(space->pagemap);
-	if (space->smaps >= 0)
-		close(space->smaps);
-	free(space->fault);
-	maps_free(&space->known);
-	free(space);
-}
-
-/* ---- events ---- */
-
-static void emit(struct tracer *t)
-{
-	if (!t->stop && t->sink(t->self, &t->ev))
-		t->stop = true;
-}
-
-static struct event *event_for(struct tracer *t, enum event_kind kind, const struct space *space, const struct task *task)
-{
-	event_reset(&t->ev, kind);
-	t->ev.mm = space ? space->id : 0;
-	t->ev.tid = task ? task->tid : 0;
-	return &t->ev;
-}
-
-/* Faults until now to the queue of the address space in which each happened. */
-static void drain(struct tracer *t, uint64_t before)
-{
-	const struct fault_record *record;
-	size_t n = faults_drain(t->faults, before, &record);
-
-	for (size_t i = 0; i < n; i++) {
-		struct task *task = task_find(t, record[i].tid);
-		struct space *space = task ? task->space : NULL;
-
-		if (!space)
-			continue; /* before the child's first stop: schedule_tail's write into inherited memory */
-		space->fault = must_grow(space->fault, &space->fault_room, space->fault_n + 1, sizeof(*space->fault));
-		space->fault[space->fault_n++] = record[i];
-	}
-}
-
-static void flush_faults(struct tracer *t, struct space *space)
-{
-	struct event *ev;
-	size_t n = 0;
-
-	if (!space->fault_n || !t->started) {
-		space->fault_n = 0;
-		return;
-	}
-	ev = event_for(t, EV_PF, space, NULL);
-	ev->fault = arena_alloc(&ev->arena, space->fault_n * sizeof(*ev->fault));
-	for (size_t i = 0; i < space->fault_n; i++) {
-		const struct fault_record *record = &space->fault[i];
-
-		if (t->options->changes) { /* a trace holds the first write to each mapping only */
-			size_t at = maps_find(&space->known, record->addr);
-			struct map_line *line = &space->known.line[at];
-
-			if (!record->write || at == space->known.n || line->start > record->addr || line->perm[3] != 'p' ||
-			    line->perm[1] != 'w' || line->mark)
-				continue;
-			line->mark = true;
-		}
-		ev->fault[n++] = (struct ev_fault){ record->addr, record->write };
-	}
-	space->fault_n = 0;
-	ev->fault_n = n;
-	if (n)
-		emit(t);
-}
-
-/* The maps now, into t->scratch; marks of lines that did not change stay. */
-static int look(struct tracer *t, struct space *space)
-{
-	size_t bad;
-
-	if (probe_read(t, space->maps) || !t->text_n)
-		return -1;
-	bad = maps_parse(&t->scratch, t->text, t->text_n);
-	if (bad) {
-		fprintf(stderr, "samara: line %zu of /proc/PID/maps is not one that samara knows\n", bad);
-		return -1;
-	}
-	for (size_t i = 0, j = 0; i < t->scratch.n && j < space->known.n;) {
-		struct map_line *new = &t->scratch.line[i], *old = &space->known.line[j];
-
-		if (new->start == old->start) {
-			new->mark = old->mark && new->end <= old->end && map_line_equal(new, old);
-			i++, j++;
-		} else if (new->start < old->start) {
-			i++;
-		} else {
-			j++;
-		}
-	}
-	return 0;
-}
-
-static void keep_look(struct tracer *t, struct space *space)
-{
-	struct maps swap = space->known;
-
-	space->known = t->scratch;
-	t->scratch = swap;
-	space->know = true;
-}
-
-/* Pages that came without a fault, in private mappings not known to be written to. */
-static void scan(struct tracer *t, struct space *space, bool readonly_too)
-{
-	struct event *ev = event_for(t, EV_AF, space, NULL);
-	struct ev_fault *fault = arena_alloc(&ev->arena, space->known.n * sizeof(*fault));
-	size_t n = 0;
-
-	for (size_t i = 0; i < space->known.n; i++) {
-		struct map_line *line = &space->known.line[i];
-		uint64_t at;
-
-		if (line->mark || line->perm[3] != 'p' || line->start >> 47 || (!readonly_too && line->perm[1] != 'w'))
-			continue;
-		if (pagemap_anonymous(space->pagemap, line->start, line->end, &at) == 1) {
-			fault[n++] = (struct ev_fault){ at, true };
-			line->mark = true;
-		}
-	}
-	ev->fault = fault;
-	ev->fault_n = n;
-	if (n)
-		emit(t);
-}
-
-static void text_to_event(struct tracer *t, struct event *ev)
-{
-	ev->maps_text = arena_text(&ev->arena, t->text, t->text_n);
-	ev->maps_text_n = t->text_n;
-}
-
-static void snapshot(struct tracer *t, struct space *space, struct task *task, const char *why, bool flags)
-{
-	struct event *ev;
-
-	if (look(t, space))
-		return;
-	keep_look(t, space);
-	scan(t, space, false);
-	if (look(t, space))
-		return;
-	ev = event_for(t, EV_SNAP, space, task);
-	ev->path = why;
-	event_set_maps(ev, &t->scratch);
-	text_to_event(t, ev);
-	if (flags)
-		probe_flags(t, ev, space);
-	probe_stat(ev, task->tid);
-	keep_look(t, space);
-	space->calls = 0;
-	emit(t);
 }
 
 /* ---- calls ---- */
@@ -265,20 +48,10 @@ static void call_begin(struct tracer *t, struct task *task)
 	space->holder = task;
 	space->entered = task->entered = faults_now();
 	task->in_call = true;
-	drain(t, task->entered);
-	if (t->options->changes && t->started) {
-		if (!look(t, space)) {
-			struct event *ev = event_for(t, EV_GROW, space, task);
-
-			maps_diff(&space->known, &t->scratch, &ev->arena, &ev->change);
-			keep_look(t, space);
-			if (ev->change.gone_n || ev->change.come_n) {
-				ev->have_change = true;
-				emit(t);
-			}
-		}
-	}
-	flush_faults(t, space);
+	tracer_drain(t, task->entered);
+	if (t->options->changes && t->started)
+		space_grown(t, space, task);
+	space_flush(t, space);
 	args_before(t, task);
 }
 
@@ -302,9 +75,27 @@ static void call_release(struct tracer *t, struct task *task)
 	resume(next, PTRACE_SYSCALL, 0);
 }
 
+/* A call that sleeps (on userfaultfd, on a dead file server) must not stop the program for ever: after a while others go on
+ * beside it, and what it answers in the end is not held against samara. */
+static void release_sleepers(struct tracer *t)
+{
+	uint64_t now = faults_now();
+
+	for (size_t i = 0; i < t->space_n; i++) {
+		struct space *space = t->space[i];
+		struct task *sleeper = space->holder;
+
+		if (!sleeper || !space->waiting || now - space->entered < SLEEP_NS)
+			continue;
+		call_release(t, sleeper);
+		sleeper->in_call = true;
+		sleeper->overlapped = true;
+	}
+}
+
 static struct event *call_event(struct tracer *t, struct task *task, int64_t result)
 {
-	struct event *ev = event_for(t, EV_CALL, task->space, task);
+	struct event *ev = tracer_event(t, EV_CALL, task->space, task);
 
 	ev->call = task->call;
 	ev->argc = call_argc(task->call);
@@ -313,17 +104,20 @@ static struct event *call_event(struct tracer *t, struct task *task, int64_t res
 	for (size_t i = 0; i < task->space->fault_n; i++)
 		if (task->space->fault[i].write && task->space->fault[i].tid != task->tid)
 			ev->race++;
+	if (task->overlapped)
+		ev->race++;
+	task->overlapped = false;
 	args_after(t, task, ev);
 	return ev;
 }
 
 static void add_change(struct tracer *t, struct space *space, struct event *ev)
 {
-	if (!t->options->changes || look(t, space))
+	if (!t->options->changes || space_look(t, space))
 		return;
 	maps_diff(&space->known, &t->scratch, &ev->arena, &ev->change);
 	ev->have_change = true;
-	keep_look(t, space);
+	space_keep(t, space);
 }
 
 static void call_end(struct tracer *t, struct task *task, int64_t result)
@@ -331,15 +125,15 @@ static void call_end(struct tracer *t, struct task *task, int64_t result)
 	struct space *space = task->space;
 	struct event *ev;
 
-	drain(t, faults_now());
+	tracer_drain(t, faults_now());
 	if (t->started) {
 		ev = call_event(t, task, result);
 		add_change(t, space, ev);
 		t->totals->calls++;
-		emit(t);
-		flush_faults(t, space);
+		tracer_emit(t);
+		space_flush(t, space);
 		if (t->options->every && ++space->calls >= t->options->every)
-			snapshot(t, space, task, "n", t->options->flags);
+			space_snapshot(t, space, task, "n", t->options->flags);
 	}
 	call_release(t, task);
 }
@@ -405,7 +199,7 @@ static void on_fork(struct tracer *t, struct task *parent)
 		child = task_add(t, (pid_t)tid);
 	shares = parent->clone_flags & 0x100; /* CLONE_VM */
 	child->tgid = parent->clone_flags & 0x10000 ? parent->tgid : child->tid; /* CLONE_THREAD */
-	drain(t, faults_now());
+	tracer_drain(t, faults_now());
 	if (shares) {
 		child->space = space;
 		space->users++;
@@ -419,20 +213,20 @@ static void on_fork(struct tracer *t, struct task *parent)
 
 		ev->child_mm = child->space->id;
 		add_change(t, space, ev);
-		if (!shares && !look(t, child->space)) {
+		if (!shares && !space_look(t, child->space)) {
 			if (t->options->changes) {
 				maps_diff(&space->known, &t->scratch, &ev->arena, &ev->child_change);
 			} else {
 				event_set_maps(ev, &t->scratch);
-				text_to_event(t, ev);
+				event_set_text(t, ev);
 			}
 			for (size_t i = 0; i < t->scratch.n; i++)
 				t->scratch.line[i].mark = false;
-			keep_look(t, child->space);
+			space_keep(t, child->space);
 		}
 		t->totals->calls++;
-		emit(t);
-		flush_faults(t, space);
+		tracer_emit(t);
+		space_flush(t, space);
 		space->calls++;
 	}
 	call_release(t, parent);
@@ -445,20 +239,20 @@ static void exec_event(struct tracer *t, struct task *task, uint32_t old_space)
 	struct space *space = task->space;
 	struct event *ev;
 
-	if (look(t, space))
+	if (space_look(t, space))
 		return;
-	ev = event_for(t, EV_EXEC, space, task);
+	ev = tracer_event(t, EV_EXEC, space, task);
 	ev->old_mm = old_space;
 	event_set_maps(ev, &t->scratch);
-	text_to_event(t, ev);
+	event_set_text(t, ev);
 	probe_flags(t, ev, space);
 	probe_exec(t, ev, task->tid);
 	ev->path = ev->exe;
 	probe_stat(ev, task->tid);
-	keep_look(t, space);
+	space_keep(t, space);
 	t->started = true;
-	emit(t);
-	scan(t, space, true);
+	tracer_emit(t);
+	space_scan(t, space, true);
 }
 
 static void on_exec(struct tracer *t, struct task *task)
@@ -484,20 +278,19 @@ static void on_exec(struct tracer *t, struct task *task)
 			t->task[(unsigned)task->tid % 4096] = task;
 		}
 	}
-	/* what the kernel touched since the execve's entry happened in the new space; its state is read whole */
-	drain(t, task->entered);
+	tracer_drain(t, faults_now());
 	old = task->space;
 	old_id = old ? old->id : 0;
-	drain(t, faults_now());
 	if (old) {
 		size_t n = 0;
 
+		/* what this task touched since the execve's entry was in the new space, whose state is read whole */
 		for (size_t i = 0; i < old->fault_n; i++)
 			if (old->fault[i].tid != task->tid && old->fault[i].tid != (int32_t)was)
 				old->fault[n++] = old->fault[i];
 		old->fault_n = n;
 		if (old->users > 1)
-			flush_faults(t, old);
+			space_flush(t, old);
 		call_release(t, task);
 		space_drop(t, old);
 	}
@@ -522,34 +315,15 @@ static void on_exit_event(struct tracer *t, struct task *task)
 		/* a call that a fatal signal ended has no exit stop */
 		if (space->holder == task)
 			call_release(t, task);
-		for (struct task **at = &space->waiting; *at;) {
-			if (*at == task) {
-				*at = task->next_waiting;
-				space->waiting_end = &space->waiting;
-				while (*space->waiting_end)
-					space->waiting_end = &(*space->waiting_end)->next_waiting;
-			} else {
-				at = &(*at)->next_waiting;
-			}
-		}
-		drain(t, faults_now());
+		space_forget(space, task);
+		tracer_drain(t, faults_now());
 		if (t->started) {
 			if (!space->holder)
-				flush_faults(t, space);
-			if (space->users == 1) {
-				if (t->options->changes && !look(t, space)) {
-					struct event *ev = event_for(t, EV_GROW, space, task);
-
-					maps_diff(&space->known, &t->scratch, &ev->arena, &ev->change);
-					ev->have_change = true;
-					keep_look(t, space);
-					if (ev->change.gone_n || ev->change.come_n)
-						emit(t);
-				}
-				snapshot(t, space, task, "exit", true);
-			}
-			event_for(t, EV_GONE, space, task)->status = (int64_t)status;
-			emit(t);
+				space_flush(t, space);
+			if (space->users == 1)
+				space_snapshot(t, space, task, "exit", true);
+			tracer_event(t, EV_GONE, space, task)->status = (int64_t)status;
+			tracer_emit(t);
 		}
 		task->exiting = true;
 		task->space = NULL;
@@ -571,17 +345,10 @@ static void task_gone(struct tracer *t, pid_t tid, int status)
 
 		if (space->holder == task)
 			call_release(t, task);
-		for (struct task **at = &space->waiting; *at; at = &(*at)->next_waiting)
-			if (*at == task) {
-				*at = task->next_waiting;
-				break;
-			}
-		space->waiting_end = &space->waiting;
-		while (*space->waiting_end)
-			space->waiting_end = &(*space->waiting_end)->next_waiting;
+		space_forget(space, task);
 		if (t->started) {
-			event_for(t, EV_GONE, space, task)->status = status;
-			emit(t);
+			tracer_event(t, EV_GONE, space, task)->status = status;
+			tracer_emit(t);
 		}
 		space_drop(t, space);
 	}
@@ -663,6 +430,21 @@ static void on_tick(int sig)
 	(void)sig;
 }
 
+/* Interrupts end the run in order: everything traced is killed, then the sink's owner may close its file. */
+static void catch_interrupts(struct sigaction was[3], bool catch)
+{
+	static const int signals[3] = { SIGINT, SIGTERM, SIGHUP };
+
+	for (int i = 0; i < 3; i++) {
+		struct sigaction act = { .sa_handler = on_interrupt };
+
+		if (!catch)
+			sigaction(signals[i], &was[i], NULL);
+		else if (!sigaction(signals[i], NULL, &was[i]) && was[i].sa_handler != SIG_IGN)
+			sigaction(signals[i], &act, NULL);
+	}
+}
+
 static void kill_all(struct tracer *t)
 {
 	for (size_t i = 0; i < 4096; i++)
@@ -674,7 +456,7 @@ static void kill_all(struct tracer *t)
 static void follow(struct tracer *t)
 {
 	struct itimerval tick = { { 0, 20000 }, { 0, 20000 } }, none = { 0 };
-	struct sigaction act = { .sa_handler = on_tick }, was;
+	struct sigaction act = { .sa_handler = on_tick }, was, were[3];
 	sigset_t alarm_set, before;
 
 	sigemptyset(&alarm_set);
@@ -682,6 +464,8 @@ static void follow(struct tracer *t)
 	sigprocmask(SIG_BLOCK, &alarm_set, &before);
 	sigaction(SIGALRM, &act, &was);
 	setitimer(ITIMER_REAL, &tick, NULL);
+	interrupted = 0;
+	catch_interrupts(were, true);
 	for (;;) {
 		int status;
 		pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
@@ -692,8 +476,14 @@ static void follow(struct tracer *t)
 			sigprocmask(SIG_BLOCK, &alarm_set, NULL);
 		}
 		if (tid < 0 && errno == EINTR) {
-			drain(t, faults_now());
+			tracer_drain(t, faults_now());
+			release_sleepers(t);
 			progress(t);
+			if (interrupted && !t->stop) {
+				t->signal = interrupted;
+				t->stop = true;
+				kill_all(t);
+			}
 			continue;
 		}
 		if (tid < 0)
@@ -711,6 +501,7 @@ static void follow(struct tracer *t)
 	}
 	setitimer(ITIMER_REAL, &none, NULL);
 	sigaction(SIGALRM, &was, NULL);
+	catch_interrupts(were, false);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (t->options->progress && isatty(2))
 		fputs("\r\033[K", stderr);
@@ -718,7 +509,7 @@ static void follow(struct tracer *t)
 
 static void send_machine(struct tracer *t)
 {
-	struct event *ev = event_for(t, EV_HDR, NULL, NULL);
+	struct event *ev = tracer_event(t, EV_HDR, NULL, NULL);
 	FILE *file = fopen("/proc/version", "re");
 	char line[512] = "";
 
@@ -730,7 +521,7 @@ static void send_machine(struct tracer *t)
 	ev->every = t->options->every;
 	ev->kernel = arena_text(&ev->arena, line, strcspn(line, "\n"));
 	machine_probe(&ev->machine);
-	emit(t);
+	tracer_emit(t);
 }
 
 static void free_tracer(struct tracer *t)
@@ -812,23 +603,10 @@ int tracer_run(const struct tracer_options *options, tracer_sink *sink, void *se
 	close(error_fd);
 	totals->faults = faults_seen(t->faults);
 	totals->lost = faults_lost(t->faults);
+	totals->signal = t->signal;
 	totals->seconds = seconds() - t->began;
 	if (handle)
 		*handle = NULL;
 	free_tracer(t);
 	return rc;
-}
-
-int tracer_maps(struct tracer *t, uint32_t mm, struct maps *out)
-{
-	struct space *space = t ? space_find(t, mm) : NULL;
-
-	return !space || probe_read(t, space->maps) || !t->text_n || maps_parse(out, t->text, t->text_n) ? -1 : 0;
-}
-
-int tracer_anonymous(struct tracer *t, uint32_t mm, uint64_t start, uint64_t end, uint64_t *at)
-{
-	struct space *space = t ? space_find(t, mm) : NULL;
-
-	return space ? pagemap_anonymous(space->pagemap, start, end, at) : -1;
 }

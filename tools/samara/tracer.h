@@ -25,6 +25,7 @@ struct tracer_totals {
 	uint64_t calls, stops, faults, lost, processes;
 	double seconds;
 	int exit_code; /* the program's, as a shell gives it */
+	int signal;    /* SIGINT, ... when samara was told to stop, else 0 */
 };
 
 /* Takes an event; anything but 0 ends the run (every traced process is killed). */

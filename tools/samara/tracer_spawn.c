@@ -76,7 +76,7 @@ static int build_filter(scmp_filter_ctx ctx)
 	/* ioctl_userfaultfd(2): all its numbers have type 0xaa */
 	rc |= seccomp_rule_add(ctx, stop, SYS_ioctl, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, 0xaa00));
 	rc |= seccomp_rule_add(ctx, stop, SYS_shmctl, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffff, 0)); /* IPC_RMID */
-	rc |= seccomp_rule_add(ctx, stop, SYS_prlimit64, 1, SCMP_A2(SCMP_CMP_NE, 0));
+	rc |= seccomp_rule_add(ctx, stop, SYS_prlimit64, 1, SCMP_CMP64(2, SCMP_CMP_NE, 0, 0));
 	return rc;
 }
 

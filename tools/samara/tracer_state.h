@@ -31,6 +31,7 @@ struct task {
 	struct space *space;
 	bool born;                 /* its first stop came before its parent's event */
 	bool in_call;
+	bool overlapped;           /* its call slept so long that others went on beside it */
 	bool exiting;              /* its end was told */
 	enum call_id call;
 	uint64_t arg[6];
@@ -60,11 +61,35 @@ struct tracer {
 	pid_t root;
 	bool started;              /* the first exec has been seen */
 	bool stop;
+	int signal;                /* that ended the run early, or 0 */
 	char *text;                /* the last file read */
 	size_t text_n, text_room;
 	struct maps scratch;
 	double began, shown;
 };
+
+/* tracer_space.c */
+struct task *task_find(struct tracer *t, pid_t tid);
+struct task *task_add(struct tracer *t, pid_t tid);
+void task_unlink(struct tracer *t, struct task *task); /* out of the table; the caller frees or re-adds it */
+struct space *space_add(struct tracer *t, pid_t tid);
+struct space *space_find(struct tracer *t, uint32_t id);
+void space_drop(struct tracer *t, struct space *space); /* one user less */
+/* The tracer's one event, emptied; then to the sink. */
+struct event *tracer_event(struct tracer *t, enum event_kind kind, const struct space *space, const struct task *task);
+void tracer_emit(struct tracer *t);
+void space_forget(struct space *space, const struct task *task); /* no longer waiting for its turn */
+/* Faults until `before` to the queues of their spaces; a space's queue to the sink. */
+void tracer_drain(struct tracer *t, uint64_t before);
+void space_flush(struct tracer *t, struct space *space);
+/* The maps now, into t->scratch (0, or -1: gone); then they become what is known. */
+int space_look(struct tracer *t, struct space *space);
+void space_keep(struct tracer *t, struct space *space);
+/* Tell pages that came without a fault; tell the whole maps. */
+void space_scan(struct tracer *t, struct space *space, bool readonly_too);
+int space_grown(struct tracer *t, struct space *space, const struct task *task);
+void space_snapshot(struct tracer *t, struct space *space, struct task *task, const char *why, bool flags);
+void event_set_text(struct tracer *t, struct event *ev);
 
 /* tracer_spawn.c: a seized child that waits for a byte on *go_fd, then loads the filter and execs argv.  When it cannot, two ints
  * come through *error_fd: the stage (1 the filter, 2 the exec) and errno. */
