@@ -57,28 +57,6 @@ SAMARA_INTERNAL void gap_raise(struct tree *tree, unsigned depth)
 	}
 }
 
-/* The finger's leaf now has `gap` as its largest. */
-SAMARA_INTERNAL void gap_set(struct tree *tree, uint64_t gap)
-{
-	unsigned depth = tree->levels;
-
-	while (depth--) {
-		struct tree_inner *inner = tree->path[depth].node;
-		uint64_t *place = &inner->gap[tree->path[depth].slot], old = *place, above;
-
-		*place = gap;
-		if (!depth || old == gap)
-			break;
-		/* The node above knows the old maximum: a count is needed only where this child was it, and shrank. */
-		above = tree->path[depth - 1].node->gap[tree->path[depth - 1].slot];
-		if (gap < above) {
-			if (old != above)
-				break;
-			gap = gap_of_inner(inner);
-		}
-	}
-}
-
 struct gap_limits {
 	uint64_t low, high, size;
 };
@@ -153,6 +131,30 @@ static inline unsigned gap_scan_up(const struct tree_inner *inner, unsigned slot
 	while (slot < inner->count && gap[slot] < size)
 		slot++;
 	return slot;
+}
+
+/* The finger's leaf now has `gap` as its largest. */
+SAMARA_INTERNAL void gap_set(struct tree *tree, uint64_t gap)
+{
+	unsigned depth = tree->levels;
+
+	while (depth--) {
+		struct tree_inner *inner = tree->path[depth].node;
+		uint64_t *place = &inner->gap[tree->path[depth].slot], old = *place, above;
+
+		*place = gap;
+		if (!depth || old == gap)
+			break;
+		/* The node above knows the old maximum: a count is needed only where this child was it, and shrank. */
+		above = tree->path[depth - 1].node->gap[tree->path[depth - 1].slot];
+		if (gap < above) {
+			if (old != above)
+				break;
+			/* most often it is the largest still */
+			if (gap >= INT64_MAX || gap_scan_down(inner, inner->count, gap + 1))
+				gap = gap_of_inner(inner);
+		}
+	}
 }
 
 /* Is there such a gap among the four in front of the entries slot - 3 .. slot?  For packed leaves; `size` in their

@@ -45,6 +45,7 @@
 #define WIDE_MAX 19u /* and of a wide one */
 #define LEAF_LOW 14u /* fewer: try to join with a sibling */
 #define LEAF_JOIN 24u /* the most that a joined leaf may hold: leaves room, so that a pair of changes does not thrash */
+#define WIDE_JOIN 14u /* the same where one of the two is wide: what made it so comes back */
 #define LEAF_SHARE 3u /* a sibling with this many free slots takes entries of a full leaf before it splits */
 #define LEAF_PAGE 12u
 #define INNER_MAX 64u

@@ -253,8 +253,8 @@ static void shape_regap(struct tree *tree, uint64_t index)
 	gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
 }
 
-/* The finger's leaf is about to lose its only entry: rather than drop it, give it some of a neighbour that is nearly full,
- * for whoever maps and unmaps beside a full leaf would make and drop a leaf each time.  False: none is. */
+/* The finger's leaf is about to lose its only entry: rather than drop it, give it some of a neighbour that may have had no
+ * room for it, for whoever maps and unmaps there would make and drop a leaf each time.  False: there is none. */
 SAMARA_INTERNAL bool shape_refill(struct tree *tree)
 {
 	const struct tree_leaf *leaf = tree->leaf;
@@ -263,9 +263,9 @@ SAMARA_INTERNAL bool shape_refill(struct tree *tree)
 	if (!tree->levels || leaf->count > 1)
 		return false;
 	step = &tree->path[tree->levels - 1];
-	if (step->slot && leaf->prev->count > LEAF_JOIN)
+	if (step->slot && leaf->prev->count >= WIDE_MAX)
 		return shape_share(tree, step->slot - 1);
-	return step->slot + 1 < step->node->count && leaf->next->count > LEAF_JOIN && shape_share(tree, step->slot);
+	return step->slot + 1 < step->node->count && leaf->next->count >= WIDE_MAX && shape_share(tree, step->slot);
 }
 
 /* The finger's leaf became empty. */
@@ -317,7 +317,7 @@ static bool shape_join(struct tree *tree, unsigned slot)
 	struct tree_leaf *left = inner->child[slot], *right = inner->child[slot + 1];
 	struct tree_entry entries[2 * LEAF_MAX];
 
-	if (left->count + right->count > LEAF_JOIN)
+	if (left->count + right->count > (left->wide || right->wide ? WIDE_JOIN : LEAF_JOIN))
 		return false;
 	count = leaf_read(left, entries);
 	count += leaf_read(right, entries + count);

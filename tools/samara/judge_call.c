@@ -15,19 +15,23 @@ enum { MINCORE_MAX_PAGES = 64 << 20 };
 
 /* MAP_32BIT starts its search at 0x40000000 plus up to 0x1fff random pages.  The bits are an input (port->random): those that
  * lead to the kernel's answer, if any do; samara must then find exactly that address. */
-static uint64_t random_for(int64_t result)
+static uint64_t random_for(int64_t result, bool huge_aligned)
 {
 	uint64_t pages;
 
 	if (result_is_error(result) || (uint64_t)result < MAP_32BIT_BASE)
 		return 0;
 	pages = ((uint64_t)result - MAP_32BIT_BASE) >> SAMARA_PAGE_SHIFT;
+	/* memory that is aligned for huge pages was found below and moved up; from its own place it would move on by a whole one */
+	if (huge_aligned && pages)
+		pages--;
 	return pages < MAP_32BIT_RANDOM ? pages : MAP_32BIT_RANDOM;
 }
 
 static int64_t do_mmap(struct judge *judge, struct judged *space, const struct event *ev)
 {
 	const uint64_t *a = ev->arg;
+	const bool huge = (a[3] & (SAMARA_MAP_ANONYMOUS | SAMARA_MAP_SHARED)) == SAMARA_MAP_ANONYMOUS && !a[0] && !(a[1] & 0x1fffff);
 	struct samara_file *file = NULL;
 	int64_t answer;
 
@@ -37,7 +41,7 @@ static int64_t do_mmap(struct judge *judge, struct judged *space, const struct e
 			files_driver_answer(judge->files, result_is_error(ev->result) ? (int)ev->result : 0,
 				ev->result_flags ? vmflags_parse(ev->result_flags) : 0);
 	}
-	judge->random = a[3] & SAMARA_MAP_32BIT ? random_for(ev->result) : 0;
+	judge->random = a[3] & SAMARA_MAP_32BIT ? random_for(ev->result, huge) : 0;
 	answer = samara_mmap(space->mm, a[0], a[1], a[2], a[3], file, a[5]);
 	judge->random = 0;
 	return answer;
