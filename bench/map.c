@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -62,6 +63,7 @@ struct row {
 static struct results {
 	struct row rows[64];
 	int count;
+	int turn; /* step * WORLDS + world */
 } *results;
 
 /* Rows are added by every world in the same order; `at` finds the place again. */
@@ -670,6 +672,31 @@ static void bench_memory(const struct world *w)
 
 /* -- the whole -- */
 
+static void step(const struct world *w, int which)
+{
+	switch (which) {
+	case 0: bench_pair(w, 10); break;
+	case 1: bench_pair(w, 1000); break;
+	case 2: bench_pair(w, 10000); break;
+	case 3: bench_steady(w, 1000, 350, 250, 2840); break;
+	case 4: bench_steady(w, 10000, 450, 300, 3300); break;
+	case 5: bench_steady(w, 60000, 800, 550, 4000); break;
+	case 6: bench_protect(w); break;
+	case 7: bench_lookup(w, 1000, 45 * 0.75, 45 * 0.6, 410); break;
+	case 8: bench_lookup(w, 10000, 65 * 0.75, 65 * 0.55, 480); break;
+	case 9: bench_lookup(w, 100000, 177 * 0.95, 177 * 0.8, 0); break;
+	case 10: bench_lookup(w, 1000000, 604 * 0.85, 604 * 0.7, 0); break;
+	case 11: bench_same(w); break;
+	case 12: bench_walk(w); break;
+	case 13: bench_fork(w); break;
+	case 14: bench_threads(w); break;
+	case 15: bench_memory(w); break;
+	}
+}
+
+#define STEPS 16
+
+/* The worlds take turns, step by step: what slows the machine down for a while slows all of them. */
 static void run_world(enum world_kind kind)
 {
 	struct world w = { .kind = kind, .maps = -1 };
@@ -680,22 +707,12 @@ static void run_world(enum world_kind kind)
 	else if (samara_create(kind == WORLD_POSIX ? samara_posix_port() : samara_posix_single_port(), &config, &w.vm) ||
 		 samara_mm_create(w.vm, NULL, &w.mm))
 		die("no memory");
-	bench_pair(&w, 10);
-	bench_pair(&w, 1000);
-	bench_pair(&w, 10000);
-	bench_steady(&w, 1000, 350, 250, 2840);
-	bench_steady(&w, 10000, 450, 300, 3300);
-	bench_steady(&w, 60000, 800, 550, 4000);
-	bench_protect(&w);
-	bench_lookup(&w, 1000, 45 * 0.75, 45 * 0.6, 410);
-	bench_lookup(&w, 10000, 65 * 0.75, 65 * 0.55, 480);
-	bench_lookup(&w, 100000, 177 * 0.95, 177 * 0.8, 0);
-	bench_lookup(&w, 1000000, 604 * 0.85, 604 * 0.7, 0);
-	bench_same(&w);
-	bench_walk(&w);
-	bench_fork(&w);
-	bench_threads(&w);
-	bench_memory(&w);
+	for (int i = 0; i < STEPS; i++) {
+		while (__atomic_load_n(&results->turn, __ATOMIC_ACQUIRE) != i * WORLDS + (int)kind)
+			usleep(500);
+		step(&w, i);
+		__atomic_add_fetch(&results->turn, 1, __ATOMIC_RELEASE);
+	}
 }
 
 static const char *verdict(const struct row *row, double value)
@@ -782,21 +799,27 @@ static void print_json(void)
 
 int main(int argc, char **argv)
 {
+	pid_t children[WORLDS];
 	int status;
 
 	results = mmap(NULL, sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (results == MAP_FAILED)
 		return 1;
 	for (enum world_kind kind = 0; kind < WORLDS; kind++) {
-		pid_t child = fork();
-
-		if (!child) {
+		children[kind] = fork();
+		if (!children[kind]) {
 			run_world(kind);
 			_exit(0);
 		}
-		if (child < 0 || waitpid(child, &status, 0) < 0 || status)
+		if (children[kind] < 0)
 			return 1;
 	}
+	for (int i = 0; i < WORLDS; i++)
+		if (wait(&status) < 0 || status) {
+			for (int k = 0; k < WORLDS; k++)
+				kill(children[k], SIGTERM); /* they would wait for their turn */
+			return 1;
+		}
 	if (argc > 1 && !strcmp(argv[1], "--json"))
 		print_json();
 	else

@@ -77,7 +77,9 @@ SAMARA_INTERNAL vma_t *mm_prev(const struct samara_mm *mm, uint64_t addr)
 
 SAMARA_INTERNAL vma_t *mm_next(const struct samara_mm *mm, const vma_t *vma)
 {
-	return mm_find(mm, vma->end);
+	vma_t *next = tree_behind(&mm->tree, vma);
+
+	return LIKELY(next) ? next : mm_find(mm, vma->end);
 }
 
 const struct samara_vma *samara_find_vma(const struct samara_read_guard *g, samara_va addr)

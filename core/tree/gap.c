@@ -150,8 +150,8 @@ SAMARA_INTERNAL void gap_set(struct tree *tree, uint64_t gap)
 		if (gap < above) {
 			if (old != above)
 				break;
-			/* most often it is the largest still */
-			if (gap >= INT64_MAX || gap_scan_down(inner, inner->count, gap + 1))
+			/* most often it is the largest still; of this size there is only one */
+			if (gap < INT64_MAX && gap_scan_down(inner, inner->count, gap + 1))
 				gap = gap_of_inner(inner);
 		}
 	}

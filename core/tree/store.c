@@ -119,54 +119,106 @@ static inline void store_gap(struct tree *tree, uint64_t before, uint64_t after)
 		gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
 }
 
-/* Most stores, in packed leaves and behind the leaf's first entry: a new entry in a gap, the tail of an entry that becomes one
- * of its own, an entry that goes whole.  False: it is something else, and nothing happened. */
-static bool store_simple(struct tree *tree, uint64_t start, uint64_t end, void *value)
+/* The simple stores, which are most of them: behind the leaf's first entry, in its format, and it stays full enough.  Each
+ * returns false when it is something else, and nothing happened. */
+
+static inline void leaf_open(struct tree_leaf *leaf)
 {
-	struct tree_leaf *leaf = tree->leaf;
-	unsigned count = leaf->count, slot, next;
-	uint64_t low, high, whole, parts;
-	uint32_t from, to;
-	bool cuts = false;
-
-	if (UNLIKELY(leaf->wide || !leaf_fits(leaf, start, end)))
-		return false;
-	from = (uint32_t)((start >> leaf->shift) - leaf->base);
-	to = (uint32_t)((end >> leaf->shift) - leaf->base);
-	slot = next = packed_find(leaf, from);
-	if (value) {
-		if (!slot || count == LEAF_MAX || (slot < count && leaf->start[slot] < to))
-			return false;
-		cuts = leaf->end[slot - 1] == to && leaf->start[slot - 1] < from;
-		if (!cuts && leaf->end[slot - 1] > from)
-			return false;
-	} else {
-		if (slot < 2 || leaf->start[slot - 1] != from || leaf->end[slot - 1] != to ||
-		    (count <= LEAF_LOW && tree->levels))
-			return false;
-		slot--;
-	}
-	low = leaf_end(leaf, slot - 1);
-	high = next < count ? leaf_start(leaf, next) : tree->high;
-	whole = high - low;
-	parts = MAX(start - low, high - end);
-
 	STORE(leaf->version, leaf->version + 1);
 	NODE_FENCE_RELEASE();
-	if (cuts)
-		STORE(leaf->end[slot - 1], from);
-	if (value) {
-		leaf_shift(leaf, slot, slot + 1);
-		leaf_set(leaf, slot, (struct tree_entry){ start, end, value });
-		tree->entries++;
-	} else {
-		leaf_shift(leaf, slot + 1, slot);
-		tree->entries--;
-	}
+}
+
+static inline void leaf_close(struct tree_leaf *leaf)
+{
 	STORE_RELEASE(leaf->version, leaf->version + 1);
+}
+
+/* What the finger's leaf leaves free between the entries below `slot` and those from `slot` on. */
+static inline void store_hole(const struct tree *tree, unsigned slot, uint64_t *low, uint64_t *high)
+{
+	const struct tree_leaf *leaf = tree->leaf;
+
+	*low = leaf_end(leaf, slot - 1);
+	*high = slot < leaf->count ? leaf_start(leaf, slot) : tree->high;
+}
+
+/* A new entry in a gap, or the tail of an entry that becomes one of its own. */
+static bool store_put(struct tree *tree, unsigned slot, struct tree_entry entry)
+{
+	struct tree_leaf *leaf = tree->leaf;
+	uint64_t low, high;
+	bool cuts;
+
+	if (!slot || leaf->count == (leaf->wide ? WIDE_MAX : LEAF_MAX))
+		return false;
+	store_hole(tree, slot, &low, &high);
+	cuts = low == entry.end;
+	if (high < entry.end || (!cuts && low > entry.start))
+		return false;
+	leaf_open(leaf);
+	leaf_shift(leaf, slot, slot + 1);
+	leaf_set(leaf, slot, entry);
+	if (cuts)
+		leaf_set(leaf, slot - 1, (struct tree_entry){ leaf_start(leaf, slot - 1), entry.start,
+							     leaf_value(leaf, slot - 1) });
+	leaf_close(leaf);
+	tree->entries++;
+	STORE(tree->hint, (uint64_t)(uintptr_t)leaf + slot); /* who stores it soon asks for it */
 	if (!cuts)
-		store_gap(tree, value ? whole : parts, value ? parts : whole);
+		store_gap(tree, high - low, MAX(entry.start - low, high - entry.end));
 	return true;
+}
+
+/* An entry that goes whole. */
+static bool store_take(struct tree *tree, unsigned slot, uint64_t start, uint64_t end)
+{
+	struct tree_leaf *leaf = tree->leaf;
+	uint64_t low, high;
+
+	if (!slot || leaf_start(leaf, slot) != start || leaf_end(leaf, slot) != end ||
+	    (leaf->count <= LEAF_LOW && tree->levels))
+		return false;
+	leaf_open(leaf);
+	leaf_shift(leaf, slot + 1, slot);
+	leaf_close(leaf);
+	tree->entries--;
+	store_hole(tree, slot, &low, &high);
+	store_gap(tree, MAX(start - low, high - end), high - low);
+	return true;
+}
+
+/* Entries from `slot` on, each touching the next, that together are [start, end) and become one. */
+static bool store_fuse(struct tree *tree, unsigned slot, struct tree_entry entry)
+{
+	struct tree_leaf *leaf = tree->leaf;
+	unsigned last = slot;
+
+	while (leaf_end(leaf, last) < entry.end && last + 1u < leaf->count &&
+	       leaf_start(leaf, last + 1) == leaf_end(leaf, last))
+		last++;
+	if (leaf_end(leaf, last) != entry.end || (leaf->count - (last - slot) < LEAF_LOW && last > slot && tree->levels))
+		return false;
+	leaf_open(leaf);
+	leaf_set(leaf, slot, entry);
+	leaf_shift(leaf, last + 1, slot + 1);
+	leaf_close(leaf);
+	tree->entries -= last - slot;
+	return true;
+}
+
+static inline bool store_simple(struct tree *tree, uint64_t start, uint64_t end, void *value)
+{
+	struct tree_leaf *leaf = tree->leaf;
+	unsigned slot;
+
+	if (UNLIKELY(!leaf_fits(leaf, start, end)))
+		return false;
+	slot = leaf_find(leaf, start);
+	if (!value)
+		return slot && store_take(tree, slot - 1, start, end);
+	if (slot && leaf_start(leaf, slot - 1) == start)
+		return store_fuse(tree, slot - 1, (struct tree_entry){ start, end, value });
+	return store_put(tree, slot, (struct tree_entry){ start, end, value });
 }
 
 /* Replace [start, end), which lies in what the finger's leaf covers.  False: there was no room; now there is, look
@@ -214,8 +266,7 @@ static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void 
 	for (unsigned i = 0; i < plan.pieces; i++)
 		fits = fits && leaf_fits(leaf, plan.piece[i].start, plan.piece[i].end);
 
-	STORE(leaf->version, leaf->version + 1);
-	NODE_FENCE_RELEASE();
+	leaf_open(leaf);
 	if (LIKELY(fits && plan.after <= (leaf->wide ? WIDE_MAX : LEAF_MAX))) {
 		if (plan.after != count)
 			leaf_shift(leaf, to, from + plan.pieces);
@@ -226,11 +277,11 @@ static bool store_in_leaf(struct tree *tree, uint64_t start, uint64_t end, void 
 		bool done = store_anew(tree, &plan);
 
 		if (!done) {
-			STORE_RELEASE(leaf->version, leaf->version + 1);
+			leaf_close(leaf);
 			return tree->entries != entries;
 		}
 	}
-	STORE_RELEASE(leaf->version, leaf->version + 1);
+	leaf_close(leaf);
 	tree->entries = tree->entries + plan.after - count;
 
 	if (UNLIKELY(moves))

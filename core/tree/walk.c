@@ -131,6 +131,28 @@ static const struct tree_leaf *walk_after(const struct tree *tree, uint64_t inde
 	return leaf;
 }
 
+/* walk_after by the hint: the entry found last or the one behind it, for whoever asks goes on from there.  NULL: it is neither
+ * of them. */
+static inline const struct tree_leaf *walk_hint(const struct tree *tree, uint64_t index, unsigned *slot)
+{
+	uint64_t hint = LOAD(tree->hint), place;
+	const struct tree_leaf *leaf = node_address(hint);
+	unsigned at = hint & 63;
+	uint32_t low;
+
+	if (UNLIKELY(!leaf || leaf->wide || at >= leaf->count))
+		return NULL;
+	low = at ? leaf->end[at - 1] : leaf->start[0];
+	place = (index >> leaf->shift) - leaf->base - low;
+	if (place >= leaf->end[at] - low) {
+		if (at + 1 >= leaf->count || place >= leaf->end[at + 1] - low)
+			return NULL;
+		walk_remember(tree, leaf, ++at);
+	}
+	*slot = at;
+	return leaf;
+}
+
 /* tree_ceiling where the hint does not help. */
 static __attribute__((noinline)) struct tree_entry walk_ceiling(const struct tree *tree, uint64_t index)
 {
@@ -152,21 +174,31 @@ static __attribute__((noinline)) struct tree_entry walk_ceiling(const struct tre
 
 SAMARA_INTERNAL struct tree_entry tree_ceiling(const struct tree *tree, uint64_t index)
 {
-	uint64_t hint = LOAD(tree->hint), place;
+	const struct tree_leaf *leaf;
+	unsigned slot;
+
+	leaf = walk_hint(tree, index, &slot);
+	return LIKELY(leaf) ? leaf_entry(leaf, slot) : walk_ceiling(tree, index);
+}
+
+SAMARA_INTERNAL void *tree_behind(const struct tree *tree, const void *value)
+{
+	uint64_t hint = LOAD(tree->hint);
 	const struct tree_leaf *leaf = node_address(hint);
 	unsigned slot = hint & 63;
 
-	if (UNLIKELY(!leaf || leaf->wide || slot >= leaf->count))
-		return walk_ceiling(tree, index);
-	/* The entry found last, or the one behind it: whoever asks goes on from there. */
-	place = (index >> leaf->shift) - leaf->base - leaf->start[slot];
-	if (place >= (uint64_t)leaf->end[slot] - leaf->start[slot]) {
-		if (slot + 1 >= leaf->count || place >= (uint64_t)leaf->end[slot + 1] - leaf->start[slot])
-			return walk_ceiling(tree, index);
-		walk_remember(tree, leaf, ++slot);
+	if (UNLIKELY(!leaf || leaf->wide || slot >= leaf->count || leaf->value[slot] != value))
+		return NULL;
+	if (UNLIKELY(++slot == leaf->count)) {
+		leaf = leaf->next;
+		slot = 0;
+		if (!leaf || leaf->wide)
+			return NULL;
+		if (leaf->next)
+			leaf_prefetch(leaf->next);
 	}
-	return (struct tree_entry){ (leaf->start[slot] + leaf->base) << leaf->shift,
-				    (leaf->end[slot] + leaf->base) << leaf->shift, leaf->value[slot] };
+	walk_remember(tree, leaf, slot);
+	return leaf->value[slot];
 }
 
 SAMARA_INTERNAL struct tree_entry tree_floor(const struct tree *tree, uint64_t index)
@@ -191,7 +223,9 @@ SAMARA_INTERNAL void tree_around(const struct tree *tree, uint64_t index, struct
 	*prev = *next = (struct tree_entry){ 0, 0, NULL };
 	if (!tree->root)
 		return;
-	leaf = walk_after(tree, index, &slot);
+	leaf = walk_hint(tree, index, &slot);
+	if (!leaf)
+		leaf = walk_after(tree, index, &slot);
 	if (slot)
 		*prev = leaf_entry(leaf, slot - 1);
 	else if ((other = leaf->prev) != NULL)

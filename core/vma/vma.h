@@ -89,14 +89,14 @@ struct samara_vma {
 	uint64_t start, end;       /* half-open, page aligned */
 	uint64_t flags;            /* VM_* */
 	uint64_t pgoff;            /* pages */
+	uint32_t seq;              /* odd while the four fields above change; near them and `mm`, for lookups without a lock */
+	uint16_t slot;             /* index in its slab */
+	bool inherited;            /* the anonymous history came through fork */
 	struct samara_mm *mm;      /* NULL while the slot is free */
 	struct samara_file *file;  /* counted; NULL: anonymous */
 	uint64_t anon_id;          /* 0: never write-faulted */
 	void *private_data;        /* the driver's */
 	struct vma_extra *extra;   /* counted */
-	uint32_t seq;              /* odd while the four first fields change */
-	uint16_t slot;             /* index in its slab */
-	bool inherited;            /* the anonymous history came through fork */
 };
 
 typedef struct samara_vma vma_t;

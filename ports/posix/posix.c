@@ -88,15 +88,16 @@ static void posix_read_unlock(void *self)
 static void posix_reclaim(struct rcu_head *head)
 {
 	struct samara_rcu_head *ours = (struct samara_rcu_head *)(void *)head;
-	void (*reclaim)(struct samara_rcu_head *) = (void (*)(struct samara_rcu_head *))ours->room[1];
+	void *reclaim = __atomic_load_n(&ours->room[1], __ATOMIC_ACQUIRE);
 
-	reclaim(ours);
+	((void (*)(struct samara_rcu_head *))reclaim)(ours);
 }
 
 static void posix_defer(void *self, struct samara_rcu_head *head, void (*reclaim)(struct samara_rcu_head *head))
 {
 	(void)self;
-	head->room[1] = (void *)reclaim;
+	/* with the acquire in posix_reclaim: the order that liburcu's queue gives anyway, where sanitizers can see it */
+	__atomic_store_n(&head->room[1], (void *)reclaim, __ATOMIC_RELEASE);
 	urcu_memb_call_rcu((struct rcu_head *)(void *)head, posix_reclaim);
 }
 

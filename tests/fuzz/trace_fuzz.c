@@ -1,7 +1,8 @@
 /* trace_fuzz.c - libFuzzer target: any bytes as a trace, through the reader and the judge.
  *
- * Nothing may crash, hang, leak or take unbounded memory; what the judge says does not matter.  Seeds: tests/data/ (decompressed ones find
- * more).  clang -fsanitize=fuzzer,address,undefined; with -DTRACE_FUZZ_MAIN it reads the files of its command line instead.
+ * Nothing may crash, hang, leak or take unbounded memory; what the judge says does not matter.  Seeds: tests/data/
+ * (decompressed ones find more).  clang -fsanitize=fuzzer,address,undefined; with -DTRACE_FUZZ_MAIN it reads the
+ * files of its command line instead.
  */
 #include <stddef.h>
 #include <stdint.h>

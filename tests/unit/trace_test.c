@@ -221,12 +221,17 @@ static void malformed_lines_are_told(void **state)
 static void hostile_calls_are_calls(void **state)
 {
 	static const char *const calls[] = {
-		"\"n\":\"mmap\",\"a\":[\"ffffffffffffffff\",\"ffffffffffffffff\",\"ffffffffffffffff\",\"ffffffffffffffff\",\"0\",\"0\"]",
+		"\"n\":\"mmap\",\"a\":[\"ffffffffffffffff\",\"ffffffffffffffff\",\"ffffffffffffffff\","
+		"\"ffffffffffffffff\",\"0\",\"0\"]",
 		"\"n\":\"mmap\",\"a\":[\"0\",\"7ffffffff000\",\"0\",\"22\",\"0\",\"0\"]",
-		"\"n\":\"munmap\",\"a\":[\"fffffffffffff000\",\"2000\"]", "\"n\":\"mremap\",\"a\":[\"0\",\"0\",\"ffffffffffffffff\",\"7\",\"1\"]",
-		"\"n\":\"mincore\",\"a\":[\"0\",\"ffffffffffffffff\",\"0\"]", "\"n\":\"mincore\",\"a\":[\"0\",\"7ffffffff000\",\"0\"]",
-		"\"n\":\"brk\",\"a\":[\"ffffffffffffffff\"]", "\"n\":\"madvise\",\"a\":[\"0\",\"ffffffffffffffff\",\"ffffffff\"]",
-		"\"n\":\"mbind\",\"a\":[\"0\",\"1000\",\"2\",\"1\",\"ffffffffffffffff\",\"0\"]", "\"n\":\"shmat\",\"a\":[\"0\",\"0\",\"0\"]",
+		"\"n\":\"munmap\",\"a\":[\"fffffffffffff000\",\"2000\"]",
+		"\"n\":\"mremap\",\"a\":[\"0\",\"0\",\"ffffffffffffffff\",\"7\",\"1\"]",
+		"\"n\":\"mincore\",\"a\":[\"0\",\"ffffffffffffffff\",\"0\"]",
+		"\"n\":\"mincore\",\"a\":[\"0\",\"7ffffffff000\",\"0\"]",
+		"\"n\":\"brk\",\"a\":[\"ffffffffffffffff\"]",
+		"\"n\":\"madvise\",\"a\":[\"0\",\"ffffffffffffffff\",\"ffffffff\"]",
+		"\"n\":\"mbind\",\"a\":[\"0\",\"1000\",\"2\",\"1\",\"ffffffffffffffff\",\"0\"]",
+		"\"n\":\"shmat\",\"a\":[\"0\",\"0\",\"0\"]",
 		"\"n\":\"prctl\",\"a\":[\"53564d41\",\"0\",\"ffffffffffffffff\",\"ffffffffffffffff\",\"1\"]",
 		"\"n\":\"ioctl\",\"a\":[\"3\",\"c020aa00\",\"0\"],\"uf\":[\"0\",\"ffffffffffffffff\",\"7\",\"0\"]",
 	};

@@ -1,8 +1,8 @@
 /* arena.h - memory for one event and names for ever.
  *
- * An `struct arena` gives memory that is freed all at once: everything that an event points to comes from the event's own
- * arena and dies with arena_reset().  intern() gives one lasting copy of each string, so two equal names are the same pointer;
- * the table is the tool's own, not thread-safe, and intern_free() empties it.
+ * An `struct arena` gives memory that is freed all at once: everything that an event points to comes from the
+ * event's own arena and dies with arena_reset().  intern() gives one lasting copy of each string, so two equal
+ * names are the same pointer; the table is the tool's own, not thread-safe, and intern_free() empties it.
  */
 #ifndef TOOL_ARENA_H
 #define TOOL_ARENA_H

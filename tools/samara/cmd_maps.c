@@ -1,7 +1,7 @@
 /* cmd_maps.c - samara maps: an address space at any recorded moment, as text, JSON or a picture.
  *
- * The moment is the one after line N of the trace (the numbers that messages of `samara replay' show).  Only the trace is read; samara's
- * own address spaces have no part in it.
+ * The moment is the one after line N of the trace (the numbers that messages of `samara replay' show).  Only the
+ * trace is read; samara's own address spaces have no part in it.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -102,11 +102,13 @@ static void print_json(const struct tracked *space)
 		snprintf(end, sizeof(end), "%" PRIx64, line->end);
 		snprintf(offset, sizeof(offset), "%" PRIx64, line->offset);
 		snprintf(dev, sizeof(dev), "%02x:%02x", line->major, line->minor);
-		json_array_append_new(lines, json_pack("{s:s,s:s,s:s%,s:s,s:s,s:I,s:s}", "start", start, "end", end, "perm", line->perm,
-			(size_t)4, "offset", offset, "dev", dev, "ino", (json_int_t)line->ino, "path", line->path));
+		json_array_append_new(lines,
+			json_pack("{s:s,s:s,s:s%,s:s,s:s,s:I,s:s}", "start", start, "end", end, "perm", line->perm,
+				(size_t)4, "offset", offset, "dev", dev, "ino", (json_int_t)line->ino, "path",
+				line->path));
 	}
-	all = json_pack("{s:i,s:i,s:s,s:o}", "mm", (int)space->id, "line", (int)space->line, "program", space->name ? space->name : "",
-		"maps", lines);
+	all = json_pack("{s:i,s:i,s:s,s:o}", "mm", (int)space->id, "line", (int)space->line, "program",
+		space->name ? space->name : "", "maps", lines);
 	json_dumpf(all, stdout, JSON_INDENT(1));
 	putchar('\n');
 	json_decref(all);
@@ -133,8 +135,10 @@ static int draw(const struct tracked *space, const char *trace, const char *path
 	return rc ? -1 : 0;
 }
 
-/* The trace up to the wanted moment.  The id of the address space that the last event was about, or 0 with a message. */
-static int read_to(const char *path, const struct wanted *wanted, struct tracked **list, uint32_t *first, uint32_t *last)
+/* The trace up to the wanted moment.  The id of the address space that the last event was about, or 0 with a
+ * message. */
+static int read_to(
+	const char *path, const struct wanted *wanted, struct tracked **list, uint32_t *first, uint32_t *last)
 {
 	struct trace_reader reader;
 	struct event ev = { 0 };

@@ -91,7 +91,9 @@ int cmd_record(int argc, char **argv)
 		fprintf(stderr, "samara record: interrupted: %s is incomplete\n", path);
 		return 128 + totals.signal;
 	}
-	fprintf(stderr, "record: %" PRIu64 " calls, %" PRIu64 " processes, %" PRIu64 " faults (%" PRIu64 " lost), %.2f s, exit %d\n",
+	fprintf(stderr,
+		"record: %" PRIu64 " calls, %" PRIu64 " processes, %" PRIu64 " faults (%" PRIu64
+		" lost), %.2f s, exit %d\n",
 		totals.calls, totals.processes, totals.faults, totals.lost, totals.seconds, totals.exit_code);
 	return EXIT_AGREED;
 }

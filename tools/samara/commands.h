@@ -1,4 +1,5 @@
-/* commands.h - the subcommands of the samara tool: each gets its own argv (argv[0] is its name) and returns an exit code. */
+/* commands.h - the subcommands of the samara tool: each gets its own argv (argv[0] is its name) and returns an
+ * exit code. */
 #ifndef TOOL_COMMANDS_H
 #define TOOL_COMMANDS_H
 

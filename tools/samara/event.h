@@ -1,9 +1,9 @@
 /* event.h - one event of a trace: what a line of a trace file says, in memory.
  *
- * The tracer makes events, the writer prints them, the reader parses them, the judge consumes them; none of the four knows
- * the others.  Everything that an event points to belongs to its arena and dies at event_reset(), except interned
- * strings.  The members are those of the trace format (docs: trace-format); a member that an event's kind
- * does not have is zero.
+ * The tracer makes events, the writer prints them, the reader parses them, the judge consumes them; none of the
+ * four knows the others.  Everything that an event points to belongs to its arena and dies at event_reset(),
+ * except interned strings.  The members are those of the trace format (docs: trace-format); a member that an
+ * event's kind does not have is zero.
  */
 #ifndef TOOL_EVENT_H
 #define TOOL_EVENT_H
@@ -29,8 +29,8 @@ enum event_kind {
 	EV_END,  /* the recorder ended: nothing is missing */
 };
 
-/* name, number of arguments, how each is printed: p address or other hexadecimal, l length, d decimal, P prot, F flags of mmap,
- * R flags of mremap, A advice, S SEAL bits */
+/* name, number of arguments, how each is printed: p address or other hexadecimal, l length, d decimal, P prot, F
+ * flags of mmap, R flags of mremap, A advice, S SEAL bits */
 #define CALLS(X) \
 	X(mmap, 6, "plPFdl") X(munmap, 2, "pl") X(mprotect, 3, "plP") X(pkey_mprotect, 4, "plPd") X(pkey_alloc, 2, "pp") \
 	X(pkey_free, 1, "d") X(mremap, 5, "pllRp") X(brk, 1, "p") X(madvise, 3, "plA") X(process_madvise, 5, "dpdAp") \
@@ -38,8 +38,8 @@ enum event_kind {
 	X(mincore, 3, "plp") X(mseal, 3, "plp") X(remap_file_pages, 5, "plPlF") X(prctl, 5, "ppppp") X(mbind, 6, "pldpdp") \
 	X(set_mempolicy, 3, "dpd") X(set_mempolicy_home_node, 4, "pldp") X(shmat, 3, "dpp") X(shmdt, 1, "p") \
 	X(shmget, 3, "plp") X(shmctl, 3, "ddp") X(setrlimit, 2, "dp") X(prlimit64, 4, "ddpp") X(personality, 1, "p") \
-	X(fcntl, 3, "ddS") X(ioctl, 3, "dpp") X(setuid, 1, "d") X(setreuid, 2, "dd") X(setresuid, 3, "ddd") X(setfsuid, 1, "d") \
-	X(capset, 2, "pp") X(execve, 3, "ppp") X(execveat, 5, "dpppp") X(fork, 0, "") X(vfork, 0, "") X(clone, 5, "ppppp") \
+	X(fcntl, 3, "ddS") X(ioctl, 3, "dpp") X(setuid, 1, "d") X(setreuid, 2, "dd") X(setresuid, 3, "ddd") \
+	X(setfsuid, 1, "d") X(capset, 2, "pp") X(execve, 3, "ppp") X(execveat, 5, "dpppp") X(fork, 0, "") X(vfork, 0, "") X(clone, 5, "ppppp") \
 	X(clone3, 2, "pl")
 
 enum call_id {

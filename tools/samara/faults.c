@@ -75,6 +75,10 @@ static int read_point(struct point *point, const char *name, char *why, size_t r
 
 	if (!file && !mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL))
 		file = open_point(name, "format");
+	if (!file && errno == EACCES) {
+		snprintf(why, room, "tracefs: permission denied (run as root: page faults are seen through tracepoints)");
+		return -1;
+	}
 	if (!file) {
 		snprintf(why, room, "tracefs: no tracepoint exceptions:%s (mount -t tracefs none /sys/kernel/tracing, as root; "
 			"the kernel needs CONFIG_TRACEPOINTS)", name);
@@ -292,7 +296,7 @@ void faults_close(struct faults *f)
 	free(f);
 }
 
-/* ---- PAGEMAP_SCAN (Documentation/admin-guide/mm/pagemap.rst); the struct stands here because headers of 2023 lack it ---- */
+/* ---- PAGEMAP_SCAN (Documentation/admin-guide/mm/pagemap.rst); headers of 2023 lack its struct ---- */
 
 struct scan_region {
 	uint64_t start, end, categories;

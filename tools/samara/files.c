@@ -1,7 +1,7 @@
 /* files.c - the judge's table of inodes and open files; see files.h.
  *
- * What always holds: an entry is in one chain of its table and owns one reference to its samara object; a path or a size that
- * the kernel shows later replaces the earlier one.
+ * What always holds: an entry is in one chain of its table and owns one reference to its samara object; a path or
+ * a size that the kernel shows later replaces the earlier one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -212,8 +212,14 @@ struct samara_file *files_open(struct files *files, const struct ev_file *f, uin
 			entry->path = f->path;
 		return entry->file;
 	}
-	return add_file(files, (struct file_entry){ .inode = inode, .id = f->id, .open_flags = f->open_flags, .mm = mm, .fd = fd,
-		.path = f->path }, fmodes[f->open_flags & 3]);
+	return add_file(files,
+		(struct file_entry){ .inode = inode,
+			.id = f->id,
+			.open_flags = f->open_flags,
+			.mm = mm,
+			.fd = fd,
+			.path = f->path },
+		fmodes[f->open_flags & 3]);
 }
 
 struct samara_file *files_of_line(struct files *files, const struct map_line *line, uint64_t open, bool writable)

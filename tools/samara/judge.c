@@ -1,7 +1,7 @@
 /* judge.c - takes events, keeps the address spaces, counts; see judge.h.
  *
- * What always holds: every call of a known address space ends as compared (counts.calls) or under a name in the unjudged table;
- * after a difference the address space is the kernel's again; spaces without a user are gone.
+ * What always holds: every call of a known address space ends as compared (counts.calls) or under a name in the
+ * unjudged table; after a difference the address space is the kernel's again; spaces without a user are gone.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -60,7 +60,8 @@ static uint64_t port_random(void *self)
 
 static bool make_machine(struct judge *judge, const struct ev_machine *m)
 {
-	/* the port's self is the judge, so only ports whose members need no self of their own can be copied: posix's are such */
+	/* the port's self is the judge, so only ports whose members need no self of their own can be copied: posix's
+	 * are such */
 	struct samara_port port = *samara_posix_single_port();
 	struct samara_config config = { .size = sizeof(config), .total_pages = 1ull << 23 };
 
@@ -163,8 +164,9 @@ void difference(struct judge *judge, struct judged *space, const struct event *e
 	}
 	if (!out)
 		return;
-	fprintf(out, "difference %" PRIu64 "%s%s: address space %u, thread %d, after %" PRIu64 " calls\n", judge->counts.differences,
-		judge->where ? " at " : "", judge->where ? judge->where : "", space->id, ev->tid, space->calls);
+	fprintf(out, "difference %" PRIu64 "%s%s: address space %u, thread %d, after %" PRIu64 " calls\n",
+		judge->counts.differences, judge->where ? " at " : "", judge->where ? judge->where : "", space->id,
+		ev->tid, space->calls);
 	if (ev->kind == EV_CALL) {
 		fputs("  ", out);
 		event_print_call(out, ev);
@@ -188,8 +190,10 @@ const char *judge_error(const struct judge *judge)
 
 void judge_print_summary(FILE *out, const char *command, const struct judge_counts *c)
 {
-	fprintf(out, "%s: %" PRIu64 " calls, %" PRIu64 " processes, %" PRIu64 " maps compared, %" PRIu64 " differences, %" PRIu64
-		" unjudged\n", command, c->calls, c->processes, c->maps, c->differences, c->unjudged);
+	fprintf(out,
+		"%s: %" PRIu64 " calls, %" PRIu64 " processes, %" PRIu64 " maps compared, %" PRIu64
+		" differences, %" PRIu64 " unjudged\n",
+		command, c->calls, c->processes, c->maps, c->differences, c->unjudged);
 }
 
 void judge_print_unjudged(const struct judge *judge, FILE *out)

@@ -1,8 +1,9 @@
 /* judge.h - gives every event to samara and compares its answer with the kernel's.
  *
- * One judge holds one machine.  It sees what the kernel did (events), does the same to its own address spaces, and counts: calls
- * compared, maps compared, differences, and by kind what could not be judged; nothing is left out of these counts.  After a
- * difference, or something not judged that changed the map, the address space is rebuilt from the kernel's maps.
+ * One judge holds one machine.  It sees what the kernel did (events), does the same to its own address spaces, and
+ * counts: calls compared, maps compared, differences, and by kind what could not be judged; nothing is left out of
+ * these counts.  After a difference, or something not judged that changed the map, the address space is rebuilt
+ * from the kernel's maps.
  */
 #ifndef TOOL_JUDGE_H
 #define TOOL_JUDGE_H

@@ -1,7 +1,7 @@
 /* judge_call.c - one call of the trace, made on samara.
  *
- * What the kernel alone can know is taken from its answer, and only that: what a driver does with its mapping, where MAP_32BIT's random
- * start lies, whether a limit or a capability was changed.
+ * What the kernel alone can know is taken from its answer, and only that: what a driver does with its mapping,
+ * where MAP_32BIT's random start lies, whether a limit or a capability was changed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,8 @@ enum { MINCORE_MAX_PAGES = 64 << 20 };
 #define MAP_32BIT_BASE 0x40000000ull
 #define MAP_32BIT_RANDOM 0x1fffull
 
-/* MAP_32BIT starts its search at 0x40000000 plus up to 0x1fff random pages.  The bits are an input (port->random): those that
- * lead to the kernel's answer, if any do; samara must then find exactly that address. */
+/* MAP_32BIT starts its search at 0x40000000 plus up to 0x1fff random pages.  The bits are an input (port->random):
+ * those that lead to the kernel's answer, if any do; samara must then find exactly that address. */
 static uint64_t random_for(int64_t result, bool huge_aligned)
 {
 	uint64_t pages;
@@ -22,7 +22,8 @@ static uint64_t random_for(int64_t result, bool huge_aligned)
 	if (result_is_error(result) || (uint64_t)result < MAP_32BIT_BASE)
 		return 0;
 	pages = ((uint64_t)result - MAP_32BIT_BASE) >> SAMARA_PAGE_SHIFT;
-	/* memory that is aligned for huge pages was found below and moved up; from its own place it would move on by a whole one */
+	/* memory that is aligned for huge pages was found below and moved up; from its own place it would move on by
+	 * a whole one */
 	if (huge_aligned && pages)
 		pages--;
 	return pages < MAP_32BIT_RANDOM ? pages : MAP_32BIT_RANDOM;
@@ -31,7 +32,8 @@ static uint64_t random_for(int64_t result, bool huge_aligned)
 static int64_t do_mmap(struct judge *judge, struct judged *space, const struct event *ev)
 {
 	const uint64_t *a = ev->arg;
-	const bool huge = (a[3] & (SAMARA_MAP_ANONYMOUS | SAMARA_MAP_SHARED)) == SAMARA_MAP_ANONYMOUS && !a[0] && !(a[1] & 0x1fffff);
+	const bool huge = (a[3] & (SAMARA_MAP_ANONYMOUS | SAMARA_MAP_SHARED)) == SAMARA_MAP_ANONYMOUS && !a[0] &&
+		!(a[1] & 0x1fffff);
 	struct samara_file *file = NULL;
 	int64_t answer;
 
@@ -164,8 +166,8 @@ static enum verdict do_uffd(struct judged *space, const struct event *ev, int64_
 	}
 }
 
-static enum verdict do_process_madvise(struct judge *judge, struct judged *space, const struct event *ev, int64_t *answer,
-	const char **kind)
+static enum verdict do_process_madvise(
+	struct judge *judge, struct judged *space, const struct event *ev, int64_t *answer, const char **kind)
 {
 	struct judged *target = ev->target_mm ? judged_find(judge, ev->target_mm) : space;
 
@@ -310,9 +312,9 @@ enum verdict judge_perform(struct judge *judge, struct judged *space, const stru
 	}
 }
 
-/* Page faults in time order.  A write to a private writable mapping is its first touch, if it has none; a fault in the hole
- * below a stack makes it grow (or not: samara decides, the next comparison shows).  What was told by PAGEMAP_SCAN is a touch
- * whatever the mapping's rights are now. */
+/* Page faults in time order.  A write to a private writable mapping is its first touch, if it has none; a fault in
+ * the hole below a stack makes it grow (or not: samara decides, the next comparison shows).  What was told by
+ * PAGEMAP_SCAN is a touch whatever the mapping's rights are now. */
 void judge_touch(struct judge *judge, struct judged *space, const struct event *ev)
 {
 	bool told = ev->kind == EV_AF;

@@ -1,7 +1,8 @@
 /* judge_maps.c - the judge's comparison of maps, and how an address space begins and is rebuilt.
  *
- * Two lines agree when every member is equal, but for what only the kernel can know: the number of a shmem inode that samara made itself
- * (bound once, then held to) and the path of a file that was renamed or unlinked meanwhile (taken over).
+ * Two lines agree when every member is equal, but for what only the kernel can know: the number of a shmem inode
+ * that samara made itself (bound once, then held to) and the path of a file that was renamed or unlinked meanwhile
+ * (taken over).
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -58,7 +59,8 @@ static bool same_line(struct judge *judge, struct judged *space, const struct ma
 		return false;
 	if (theirs->ino != ours->ino) {
 		/* only files that samara made itself have numbers of its own */
-		if (theirs->path != ours->path || theirs->major || !theirs->ino || !ours->ino || strncmp(theirs->path, "/dev/zero", 9))
+		if (theirs->path != ours->path || theirs->major || !theirs->ino || !ours->ino ||
+			strncmp(theirs->path, "/dev/zero", 9))
 			return false;
 		if (!files_bind(judge->files, ours->ino, theirs->ino))
 			return false;
@@ -168,7 +170,8 @@ bool only_merging(const struct maps *kernel, const struct maps *ours)
 	coalesce(&b, ours);
 	same = a.n == b.n;
 	for (size_t i = 0; same && i < a.n; i++)
-		same = a.line[i].start == b.line[i].start && a.line[i].end == b.line[i].end && !memcmp(a.line[i].perm, b.line[i].perm, 4);
+		same = a.line[i].start == b.line[i].start && a.line[i].end == b.line[i].end &&
+			!memcmp(a.line[i].perm, b.line[i].perm, 4);
 	maps_free(&a);
 	maps_free(&b);
 	return same;
@@ -280,7 +283,8 @@ struct old_vma {
 	bool faulted;
 };
 
-/* What the rebuilt mappings keep of samara's own: flags that maps does not show, the open file, whether it was touched. */
+/* What the rebuilt mappings keep of samara's own: flags that maps does not show, the open file, whether it was
+ * touched. */
 static struct old_vma *remember(struct judged *space, size_t *n)
 {
 	struct old_vma *old = NULL;
@@ -449,8 +453,12 @@ void compare_status(struct judge *judge, struct judged *space, const struct even
 		int64_t theirs;
 		uint64_t ours_pages;
 	} row[] = {
-		{ "VmSize", st->size, stat.size_pages }, { "VmLck", st->lck, stat.locked_pages }, { "VmData", st->data, stat.data_pages },
-		{ "VmStk", st->stk, stat.stack_pages }, { "VmExe", st->exe, stat.text_pages }, { "VmLib", st->lib, stat.lib_pages },
+		{ "VmSize", st->size, stat.size_pages },
+		{ "VmLck", st->lck, stat.locked_pages },
+		{ "VmData", st->data, stat.data_pages },
+		{ "VmStk", st->stk, stat.stack_pages },
+		{ "VmExe", st->exe, stat.text_pages },
+		{ "VmLib", st->lib, stat.lib_pages },
 	};
 	for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
 		char theirs[40], ours[40];

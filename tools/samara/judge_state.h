@@ -1,7 +1,7 @@
 /* judge_state.h - what the judge's files share.
  *
- * judge.c counts, keeps the address spaces and takes events; judge_call.c makes one call on samara; judge_maps.c compares maps,
- * begins an address space and rebuilds one.
+ * judge.c counts, keeps the address spaces and takes events; judge_call.c makes one call on samara; judge_maps.c
+ * compares maps, begins an address space and rebuilds one.
  */
 #ifndef TOOL_JUDGE_STATE_H
 #define TOOL_JUDGE_STATE_H

@@ -1,7 +1,7 @@
 /* main.c - the samara command: a table of subcommands.
  *
- * Exit codes: 0 agreed or done, 1 differences were found, 2 wrong usage or malformed input, 77 a privilege or feature is
- * missing (the message says which).
+ * Exit codes: 0 agreed or done, 1 differences were found, 2 wrong usage or malformed input, 77 a privilege or
+ * feature is missing (the message says which).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -17,10 +17,13 @@ static const struct {
 	const char *synopsis, *what;
 } commands[] = {
 	{ "verify", cmd_verify, "[--keep-going] [--maps-every N] [--json] -- PROG ARGS...",
-	  "run a program, give each memory call to samara too, compare" },
-	{ "record", cmd_record, "-o FILE [--maps-every N] -- PROG ARGS...", "write a trace (FILE.xz and FILE.zst are compressed)" },
-	{ "replay", cmd_replay, "[--keep-going] [--json] FILE...", "give recorded traces to samara, compare; needs no privilege" },
-	{ "maps", cmd_maps, "TRACE [--at N | --mm M] [--svg FILE] [--json]", "show an address space at a recorded moment" },
+		"run a program, give each memory call to samara too, compare" },
+	{ "record", cmd_record, "-o FILE [--maps-every N] -- PROG ARGS...",
+		"write a trace (FILE.xz and FILE.zst are compressed)" },
+	{ "replay", cmd_replay, "[--keep-going] [--json] FILE...",
+		"give recorded traces to samara, compare; needs no privilege" },
+	{ "maps", cmd_maps, "TRACE [--at N | --mm M] [--svg FILE] [--json]",
+		"show an address space at a recorded moment" },
 	{ "fuzz", cmd_fuzz, "[OPTIONS]", "random programs on the kernel and on samara (samara fuzz --help)" },
 };
 

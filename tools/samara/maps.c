@@ -78,8 +78,8 @@ int map_line_parse(struct map_line *line, const char *text, size_t bytes)
 
 bool map_line_equal(const struct map_line *a, const struct map_line *b)
 {
-	return a->start == b->start && a->end == b->end && a->offset == b->offset && a->ino == b->ino && a->major == b->major &&
-	       a->minor == b->minor && !memcmp(a->perm, b->perm, 4) && a->path == b->path;
+	return a->start == b->start && a->end == b->end && a->offset == b->offset && a->ino == b->ino &&
+		a->major == b->major && a->minor == b->minor && !memcmp(a->perm, b->perm, 4) && a->path == b->path;
 }
 
 int map_line_print(const struct map_line *line, char *text, size_t room)

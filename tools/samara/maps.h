@@ -1,7 +1,7 @@
 /* maps.h - the text of /proc/PID/maps as an array of lines, and the change from one such array to another.
  *
- * Lines are kept in the order of their addresses, never overlap, and are plain values: paths are interned, so two lines are equal
- * when their members are.  Nobody but this file takes maps text apart.
+ * Lines are kept in the order of their addresses, never overlap, and are plain values: paths are interned, so two
+ * lines are equal when their members are.  Nobody but this file takes maps text apart.
  */
 #ifndef TOOL_MAPS_H
 #define TOOL_MAPS_H
@@ -50,7 +50,8 @@ size_t maps_parse(struct maps *maps, const char *text, size_t bytes);
 size_t maps_find(const struct maps *maps, uint64_t addr);
 /* From `old` to `new`; the change's arrays come from `arena`. */
 void maps_diff(const struct maps *old, const struct maps *new, struct arena *arena, struct maps_change *change);
-/* 0, or -1 when a line that is to go is not there or a line that comes overlaps one that stays; then `maps` is unchanged. */
+/* 0, or -1 when a line that is to go is not there or a line that comes overlaps one that stays; then `maps` is
+ * unchanged. */
 int maps_apply(struct maps *maps, const struct maps_change *change);
 /* The lines of two maps that differ, as a diff with `context` equal lines around, at most `limit` lines. */
 void maps_print_diff(FILE *out, const struct maps *kernel, const struct maps *ours, int context, int limit);

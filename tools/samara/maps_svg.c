@@ -1,7 +1,7 @@
 /* maps_svg.c - an address space as a picture; see maps_svg.h.
  *
- * One pass makes rows (mappings and the gaps between them, from high to low), another prints them; a row's height depends on its
- * own size only, so pictures of neighbouring moments can be laid over each other.
+ * One pass makes rows (mappings and the gaps between them, from high to low), another prints them; a row's height
+ * depends on its own size only, so pictures of neighbouring moments can be laid over each other.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -81,7 +81,11 @@ static void print_legend(FILE *out)
 	static const struct {
 		const char *perm, *what;
 	} item[] = {
-		{ "r--p", "read" }, { "rw-p", "write" }, { "r-xp", "execute" }, { "rwxp", "write + execute" }, { "---p", "no access" },
+		{ "r--p", "read" },
+		{ "rw-p", "write" },
+		{ "r-xp", "execute" },
+		{ "rwxp", "write + execute" },
+		{ "---p", "no access" },
 	};
 	int x = 20;
 
@@ -92,8 +96,11 @@ static void print_legend(FILE *out)
 	}
 	fprintf(out, "<rect x='%d' y='46' width='16' height='14' fill='none' stroke='#222' stroke-width='2.5'/>"
 		"<text x='%d' y='58'>shared</text>\n", x, x + 22);
-	fprintf(out, "<rect x='%d' y='46' width='16' height='14' fill='url(#gap)'/><text x='%d' y='58'>gap (heights: log scale)"
-		"</text>\n", x + 90, x + 112);
+	fprintf(out,
+		"<rect x='%d' y='46' width='16' height='14' fill='url(#gap)'/><text x='%d' y='58'>gap (heights: log "
+		"scale)"
+		"</text>\n",
+		x + 90, x + 112);
 }
 
 static void print_gap(FILE *out, const struct row *row)
@@ -117,9 +124,11 @@ static void print_mapping(FILE *out, const struct row *row)
 	fputs("<g><title>", out);
 	fprintf(out, "%" PRIx64 "-%" PRIx64 " %.4s offset %" PRIx64 " ", line->start, line->end, line->perm, line->offset);
 	print_escaped(out, label, bytes);
-	fprintf(out, "</title><rect x='%d' y='%d' width='%d' height='%d' fill='%s' stroke='%s' stroke-width='%s'/>", LEFT, row->y, BOX,
-		row->height, colour_of(line->perm), shared ? "#222" : "#777", shared ? "2.5" : "1");
-	fprintf(out, "<text x='%d' y='%d' text-anchor='end' class='m'>%" PRIx64 "</text>", LEFT - 8, row->y + row->height, line->start);
+	fprintf(out, "</title><rect x='%d' y='%d' width='%d' height='%d' fill='%s' stroke='%s' stroke-width='%s'/>",
+		LEFT, row->y, BOX, row->height, colour_of(line->perm), shared ? "#222" : "#777",
+		shared ? "2.5" : "1");
+	fprintf(out, "<text x='%d' y='%d' text-anchor='end' class='m'>%" PRIx64 "</text>", LEFT - 8,
+		row->y + row->height, line->start);
 	fprintf(out, "<text x='%d' y='%d'%s>%s", LEFT + 8, middle, *line->path ? "" : " class='a'", skip ? "…" : "");
 	print_escaped(out, label + skip, bytes - skip);
 	fprintf(out, "</text><text x='%d' y='%d' class='m'>%.4s ", LEFT + BOX + 10, middle, line->perm);
@@ -153,9 +162,12 @@ void maps_svg(FILE *out, const struct maps *maps, const char *title)
 		"viewBox='0 0 %d %d'>\n", WIDTH, y + 30, WIDTH, y + 30);
 	fputs("<style>text{font:12px sans-serif;fill:#111}.m{font-family:monospace;font-size:11px}.s{font-size:11px;fill:#777}"
 	      ".a{fill:#555;font-style:italic}.h{font-size:15px;font-weight:bold}</style>\n", out);
-	fputs("<defs><pattern id='gap' width='7' height='7' patternUnits='userSpaceOnUse' patternTransform='rotate(45)'>"
-	      "<rect width='7' height='7' fill='#fff'/><line x1='0' y1='0' x2='0' y2='7' stroke='#ccc' stroke-width='2'/></pattern>"
-	      "</defs>\n<rect width='100%' height='100%' fill='#fff'/>\n<text x='20' y='28' class='h'>", out);
+	fputs("<defs><pattern id='gap' width='7' height='7' patternUnits='userSpaceOnUse' "
+	      "patternTransform='rotate(45)'>"
+	      "<rect width='7' height='7' fill='#fff'/><line x1='0' y1='0' x2='0' y2='7' stroke='#ccc' "
+	      "stroke-width='2'/></pattern>"
+	      "</defs>\n<rect width='100%' height='100%' fill='#fff'/>\n<text x='20' y='28' class='h'>",
+		out);
 	print_escaped(out, title, strlen(title));
 	fputs("</text>\n", out);
 	print_legend(out);

@@ -1,7 +1,7 @@
 /* stream.h - lines of text in plain, xz or zstd files.
  *
- * Reading finds out by the first bytes what a file is; writing goes by the name (.xz, .zst).  A line longer than LINE_MAX_BYTES
- * is an error, so a hostile file cannot make the reader take unbounded memory.
+ * Reading finds out by the first bytes what a file is; writing goes by the name (.xz, .zst).  A line longer than
+ * LINE_MAX_BYTES is an error, so a hostile file cannot make the reader take unbounded memory.
  */
 #ifndef TOOL_STREAM_H
 #define TOOL_STREAM_H

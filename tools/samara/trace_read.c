@@ -1,8 +1,8 @@
 /* trace_read.c - a line of a trace as an event; see trace.h.
  *
- * Every getter below takes the member's name, checks type and range, and on a mistake writes reader->error once; callers go on
- * with zeros and the line is refused at its end.  Nothing that was read is trusted to be small: arrays are bounded by the
- * line's own length, which stream.h bounds.
+ * Every getter below takes the member's name, checks type and range, and on a mistake writes reader->error once;
+ * callers go on with zeros and the line is refused at its end.  Nothing that was read is trusted to be small:
+ * arrays are bounded by the line's own length, which stream.h bounds.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -121,7 +121,8 @@ static const json_t *get_object(struct trace_reader *r, const json_t *o, const c
 	return value;
 }
 
-static uint64_t *get_words(struct trace_reader *r, struct event *ev, const json_t *o, const char *key, bool needed, size_t *n)
+static uint64_t *get_words(
+	struct trace_reader *r, struct event *ev, const json_t *o, const char *key, bool needed, size_t *n)
 {
 	const json_t *array = get_array(r, o, key, needed);
 	uint64_t *words;
@@ -146,7 +147,8 @@ static void get_pair(struct trace_reader *r, struct event *ev, const json_t *o, 
 		wrong(r, "`%s' wants two numbers", key);
 }
 
-static struct map_line *get_lines(struct trace_reader *r, struct event *ev, const json_t *array, const char *key, size_t *n)
+static struct map_line *get_lines(
+	struct trace_reader *r, struct event *ev, const json_t *array, const char *key, size_t *n)
 {
 	struct map_line *lines = arena_alloc(&ev->arena, (json_array_size(array) + 1) * sizeof(*lines));
 

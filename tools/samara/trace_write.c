@@ -1,7 +1,7 @@
 /* trace_write.c - an event as a line of a trace.
  *
- * Names are bytes and JSON strings are UTF-8: a byte that is not part of valid UTF-8 is written as \ooo, as maps does for a
- * newline.  Members that are zero or absent are left out, but those that the format promises.
+ * Names are bytes and JSON strings are UTF-8: a byte that is not part of valid UTF-8 is written as \ooo, as maps
+ * does for a newline.  Members that are zero or absent are left out, but those that the format promises.
  */
 #include <inttypes.h>
 #include <jansson.h>

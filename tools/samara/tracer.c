@@ -1,10 +1,11 @@
 /* tracer.c - follows a program and everything that it starts, and turns its stops into events.
  *
  * What always holds:
- *  - at most one call of an address space is in flight (`space->holder`); a fork-like call ends for us at its event, so that
- *    vfork's parent, which sleeps in the kernel, does not hold its child up;
- *  - an event goes to the sink while the task that made it is stopped, and every page fault that came before it has
- *    gone to the sink before it; faults of other threads during the call go after it, and are counted in `race`;
+ *  - at most one call of an address space is in flight (`space->holder`); a fork-like call ends for us at its
+ *    event, so that vfork's parent, which sleeps in the kernel, does not hold its child up;
+ *  - an event goes to the sink while the task that made it is stopped, and every page fault that came before it
+ *    has gone to the sink before it; faults of other threads during the call go after it, and are counted in
+ *    `race`;
  *  - a task is resumed exactly once for each of its stops.
  */
 #include <errno.h>
@@ -75,8 +76,8 @@ static void call_release(struct tracer *t, struct task *task)
 	resume(next, PTRACE_SYSCALL, 0);
 }
 
-/* A call that sleeps (on userfaultfd, on a dead file server) must not stop the program for ever: after a while others go on
- * beside it, and what it answers in the end is not held against samara. */
+/* A call that sleeps (on userfaultfd, on a dead file server) must not stop the program for ever: after a while
+ * others go on beside it, and what it answers in the end is not held against samara. */
 static void release_sleepers(struct tracer *t)
 {
 	uint64_t now = faults_now();
@@ -421,8 +422,8 @@ static void progress(struct tracer *t)
 	t->shown = now;
 	if (t->options->poll)
 		t->options->poll(t->options->poll_self, more, sizeof(more));
-	fprintf(stderr, "\r%s: %" PRIu64 " calls, %u tasks, %.0f s%s\033[K", t->options->progress, t->totals->calls, t->live_tasks,
-		now - t->began, more);
+	fprintf(stderr, "\r%s: %" PRIu64 " calls, %u tasks, %.0f s%s\033[K", t->options->progress, t->totals->calls,
+		t->live_tasks, now - t->began, more);
 }
 
 static void on_tick(int sig)
@@ -458,6 +459,7 @@ static void follow(struct tracer *t)
 	struct itimerval tick = { { 0, 20000 }, { 0, 20000 } }, none = { 0 };
 	struct sigaction act = { .sa_handler = on_tick }, was, were[3];
 	sigset_t alarm_set, before;
+	bool killed = false;
 
 	sigemptyset(&alarm_set);
 	sigaddset(&alarm_set, SIGALRM);
@@ -489,15 +491,19 @@ static void follow(struct tracer *t)
 		if (tid < 0)
 			break;
 		if (WIFSTOPPED(status)) {
-			if (t->stop)
+			if (t->stop) {
 				kill(tid, SIGKILL);
-			else
+				ptrace(PTRACE_CONT, tid, 0, SIGKILL); /* the kill itself may be what it stopped for */
+			} else {
 				on_stop(t, tid, status);
+			}
 		} else {
 			task_gone(t, tid, status);
 		}
-		if (t->stop)
+		if (t->stop && !killed) {
+			killed = true;
 			kill_all(t);
+		}
 	}
 	setitimer(ITIMER_REAL, &none, NULL);
 	sigaction(SIGALRM, &was, NULL);

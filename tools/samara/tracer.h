@@ -1,8 +1,9 @@
 /* tracer.h - a real program as a source of events: ptrace, a seccomp filter, page faults.
  *
- * tracer_run() starts a program, follows everything that it starts, and hands each memory call to the sink as an event, in an order in
- * which one machine could have made them: calls of one address space never overlap, page faults come before the call that follows
- * them.  The sink may ask tracer_maps() and tracer_anonymous() about the event's address space while it holds an event.
+ * tracer_run() starts a program, follows everything that it starts, and hands each memory call to the sink as an
+ * event, in an order in which one machine could have made them: calls of one address space never overlap, page
+ * faults come before the call that follows them.  The sink may ask tracer_maps() and tracer_anonymous() about the
+ * event's address space while it holds an event.
  */
 #ifndef TOOL_TRACER_H
 #define TOOL_TRACER_H

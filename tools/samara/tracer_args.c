@@ -1,7 +1,8 @@
 /* tracer_args.c - what a call's arguments point to, read from the stopped caller.
  *
- * args_before() runs at the call's entry for what the call may change or what must be seen before; args_after() runs when
- * the call has returned and fills the event.  Descriptors are looked up before the call: another thread may close them.
+ * args_before() runs at the call's entry for what the call may change or what must be seen before; args_after()
+ * runs when the call has returned and fills the event.  Descriptors are looked up before the call: another thread
+ * may close them.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -119,7 +120,8 @@ static void read_uffd(struct task *task, struct event *ev)
 {
 	ev->uffd_id = task->file.id;
 	ev->file.have = false;
-	if (probe_memory(task->tid, task->arg[2], ev->uffd, 32) != 32 && probe_memory(task->tid, task->arg[2], ev->uffd, 24) != 24)
+	if (probe_memory(task->tid, task->arg[2], ev->uffd, 32) != 32 &&
+		probe_memory(task->tid, task->arg[2], ev->uffd, 24) != 24)
 		probe_memory(task->tid, task->arg[2], ev->uffd, 16);
 }
 

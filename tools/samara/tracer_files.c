@@ -1,11 +1,11 @@
 /* tracer_files.c - which open file a descriptor is.
  *
- * Two mappings merge only when they come from the same open of a file, so each open gets a number.  The tracer keeps a copy of the
- * descriptor (pidfd_getfd(2)) of regular files and compares with kcmp(2): as long as the copy is held, the kernel cannot
- * reuse the open file, and equal means equal.  A copy could be noticed by the program in two ways, and is not held then: a file open
- * for writing cannot be executed (released before every exec), and a lock lives until the last copy is closed (never held).
- * What is not held is compared with the descriptor where it was last seen, which is right unless that number was
- * closed and the same file opened again under it.
+ * Two mappings merge only when they come from the same open of a file, so each open gets a number.  The tracer
+ * keeps a copy of the descriptor (pidfd_getfd(2)) of regular files and compares with kcmp(2): as long as the copy
+ * is held, the kernel cannot reuse the open file, and equal means equal.  A copy could be noticed by the program
+ * in two ways, and is not held then: a file open for writing cannot be executed (released before every exec), and
+ * a lock lives until the last copy is closed (never held). What is not held is compared with the descriptor where
+ * it was last seen, which is right unless that number was closed and the same file opened again under it.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* tracer_space.c - the tracer's tasks and address spaces, and what is seen of them: faults, maps, pages.
  *
- * What always holds: `space->fault` is in time order and holds only what has not gone to the sink; `space->known` is the maps as
- * last seen, its marks say which private mappings are known to be written to (a mark is lost when the line changes,
- * which makes the next write be told again: harmless).
+ * What always holds: `space->fault` is in time order and holds only what has not gone to the sink; `space->known`
+ * is the maps as last seen, its marks say which private mappings are known to be written to (a mark is lost when
+ * the line changes, which makes the next write be told again: harmless).
  */
 #include <inttypes.h>
 #include <stdlib.h>

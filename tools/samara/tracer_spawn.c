@@ -1,7 +1,8 @@
 /* tracer_spawn.c - the traced program's start: fork, seize, seccomp filter, exec.
  *
- * The filter stops only calls that can change an address space or what limits it (SECCOMP_RET_TRACE); everything else runs at full
- * speed.  It is loaded by the child itself after the tracer has seized it, so no call of the program's is missed.
+ * The filter stops only calls that can change an address space or what limits it (SECCOMP_RET_TRACE); everything
+ * else runs at full speed.  It is loaded by the child itself after the tracer has seized it, so no call of the
+ * program's is missed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,18 +29,44 @@ struct traced {
 };
 
 static const struct traced traced[] = {
-	{ SYS_mmap, CALL_mmap }, { SYS_munmap, CALL_munmap }, { SYS_mprotect, CALL_mprotect },
-	{ SYS_pkey_mprotect, CALL_pkey_mprotect }, { SYS_pkey_alloc, CALL_pkey_alloc }, { SYS_pkey_free, CALL_pkey_free },
-	{ SYS_mremap, CALL_mremap }, { SYS_brk, CALL_brk }, { SYS_madvise, CALL_madvise },
-	{ SYS_process_madvise, CALL_process_madvise }, { SYS_mlock, CALL_mlock }, { SYS_mlock2, CALL_mlock2 },
-	{ SYS_munlock, CALL_munlock }, { SYS_mlockall, CALL_mlockall }, { SYS_munlockall, CALL_munlockall },
-	{ SYS_msync, CALL_msync }, { SYS_mincore, CALL_mincore }, { NR_mseal, CALL_mseal },
-	{ SYS_remap_file_pages, CALL_remap_file_pages }, { SYS_mbind, CALL_mbind }, { SYS_set_mempolicy, CALL_set_mempolicy },
-	{ NR_set_mempolicy_home_node, CALL_set_mempolicy_home_node }, { SYS_shmat, CALL_shmat }, { SYS_shmdt, CALL_shmdt },
-	{ SYS_shmget, CALL_shmget }, { SYS_setrlimit, CALL_setrlimit }, { SYS_personality, CALL_personality },
-	{ SYS_setuid, CALL_setuid }, { SYS_setreuid, CALL_setreuid }, { SYS_setresuid, CALL_setresuid },
-	{ SYS_setfsuid, CALL_setfsuid }, { SYS_capset, CALL_capset }, { SYS_execve, CALL_execve }, { SYS_execveat, CALL_execveat },
-	{ SYS_fork, CALL_fork }, { SYS_vfork, CALL_vfork }, { SYS_clone, CALL_clone }, { SYS_clone3, CALL_clone3 },
+	{ SYS_mmap, CALL_mmap },
+	{ SYS_munmap, CALL_munmap },
+	{ SYS_mprotect, CALL_mprotect },
+	{ SYS_pkey_mprotect, CALL_pkey_mprotect },
+	{ SYS_pkey_alloc, CALL_pkey_alloc },
+	{ SYS_pkey_free, CALL_pkey_free },
+	{ SYS_mremap, CALL_mremap },
+	{ SYS_brk, CALL_brk },
+	{ SYS_madvise, CALL_madvise },
+	{ SYS_process_madvise, CALL_process_madvise },
+	{ SYS_mlock, CALL_mlock },
+	{ SYS_mlock2, CALL_mlock2 },
+	{ SYS_munlock, CALL_munlock },
+	{ SYS_mlockall, CALL_mlockall },
+	{ SYS_munlockall, CALL_munlockall },
+	{ SYS_msync, CALL_msync },
+	{ SYS_mincore, CALL_mincore },
+	{ NR_mseal, CALL_mseal },
+	{ SYS_remap_file_pages, CALL_remap_file_pages },
+	{ SYS_mbind, CALL_mbind },
+	{ SYS_set_mempolicy, CALL_set_mempolicy },
+	{ NR_set_mempolicy_home_node, CALL_set_mempolicy_home_node },
+	{ SYS_shmat, CALL_shmat },
+	{ SYS_shmdt, CALL_shmdt },
+	{ SYS_shmget, CALL_shmget },
+	{ SYS_setrlimit, CALL_setrlimit },
+	{ SYS_personality, CALL_personality },
+	{ SYS_setuid, CALL_setuid },
+	{ SYS_setreuid, CALL_setreuid },
+	{ SYS_setresuid, CALL_setresuid },
+	{ SYS_setfsuid, CALL_setfsuid },
+	{ SYS_capset, CALL_capset },
+	{ SYS_execve, CALL_execve },
+	{ SYS_execveat, CALL_execveat },
+	{ SYS_fork, CALL_fork },
+	{ SYS_vfork, CALL_vfork },
+	{ SYS_clone, CALL_clone },
+	{ SYS_clone3, CALL_clone3 },
 };
 /* those that are traced for some arguments only */
 static const struct traced filtered[] = {

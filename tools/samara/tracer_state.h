@@ -1,8 +1,8 @@
 /* tracer_state.h - what the tracer's files share: tasks, address spaces, open files, and how /proc is read.
  *
- * A task is a thread; it belongs to one address space (`struct space`), which lives as long as a task is in it.  `space->holder` is
- * the task whose call is in flight; other tasks of the space that reach a call wait, stopped, in `space->waiting`.
- * `task->space` is NULL before the kernel has told whose child a new task is.
+ * A task is a thread; it belongs to one address space (`struct space`), which lives as long as a task is in it.
+ * `space->holder` is the task whose call is in flight; other tasks of the space that reach a call wait, stopped,
+ * in `space->waiting`. `task->space` is NULL before the kernel has told whose child a new task is.
  */
 #ifndef TOOL_TRACER_STATE_H
 #define TOOL_TRACER_STATE_H
@@ -91,8 +91,8 @@ int space_grown(struct tracer *t, struct space *space, const struct task *task);
 void space_snapshot(struct tracer *t, struct space *space, struct task *task, const char *why, bool flags);
 void event_set_text(struct tracer *t, struct event *ev);
 
-/* tracer_spawn.c: a seized child that waits for a byte on *go_fd, then loads the filter and execs argv.  When it cannot, two ints
- * come through *error_fd: the stage (1 the filter, 2 the exec) and errno. */
+/* tracer_spawn.c: a seized child that waits for a byte on *go_fd, then loads the filter and execs argv.  When it
+ * cannot, two ints come through *error_fd: the stage (1 the filter, 2 the exec) and errno. */
 pid_t tracer_spawn(char **argv, int *go_fd, int *error_fd, char *why, size_t room);
 /* Which call a number is; -1: none that is traced. */
 int tracer_call_of(uint64_t nr);
