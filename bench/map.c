@@ -4,7 +4,7 @@
  * little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two threads are
  * ratios of wall time.  "ship" and "stretch" are the targets of an idle machine: `ok` and `best` mark what reached them as
  * measured, and "K now" over "K then" says how much slower this run's machine is than the one of the targets; the
- * last column is the figure that such a machine would have shown.  --json: one object on stdout instead of the table.
+ * last column is the figure that such a machine would have shown.  --json: one object on stdout instead of the table; a number: that step only.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -496,6 +496,7 @@ struct lane {
 	pthread_barrier_t *gate;
 	uint64_t at;
 	int count;
+	bool no_calls; /* arithmetic only: what the machine can do at all */
 	double from, until;
 };
 
@@ -503,16 +504,20 @@ static void *lane_run(void *arg)
 {
 	struct lane *lane = arg;
 	struct world w = *lane->w;
+	uint64_t seed = lane->at | 1, sum = 0;
 
 	w.mm = lane->mm;
 	pthread_barrier_wait(lane->gate);
 	lane->from = clock_ns(CLOCK_MONOTONIC);
-	for (int i = 0; i < lane->count; i++) {
+	for (int i = 0; lane->no_calls && i < lane->count * 40; i++)
+		sum += random_next(&seed);
+	for (int i = 0; !lane->no_calls && i < lane->count; i++) {
 		w_map(&w, lane->at, PAGE, PROT_READ | PROT_WRITE, PRIVATE | MAP_FIXED);
 		w_touch(&w, lane->at);
 		w_unmap(&w, lane->at, PAGE);
 	}
 	lane->until = clock_ns(CLOCK_MONOTONIC);
+	sink += sum;
 	return NULL;
 }
 
@@ -575,14 +580,16 @@ static double kernel_spaces_rate(const struct lane *lane, int processes)
 static void bench_threads(const struct world *w)
 {
 	static const char same_name[] = "two threads in one space, 2T/1T", own_name[] = "two threads, own spaces, 2T/1T";
+	static const char idle_name[] = "two threads, arithmetic only, 2T/1T";
 	struct samara_mm *other = NULL;
-	struct lane same[2], own[2];
-	double same_ratio[REPEATS], own_ratio[REPEATS];
+	struct lane same[2], own[2], idle[2];
+	double same_ratio[REPEATS], own_ratio[REPEATS], idle_ratio[REPEATS];
 	int count = w->kind == WORLD_KERNEL ? 3000 : 20000;
 
 	if (w->kind == WORLD_SINGLE) {
 		skip(w, same_name, 2, 1.1, 1.6, 0.56, "x");
 		skip(w, own_name, 2, 1.1, 1.6, 0, "x");
+		skip(w, idle_name, 2, 0, 0, 0, "x");
 		return;
 	}
 	if (w->kind == WORLD_POSIX && samara_mm_create(w->vm, NULL, &other))
@@ -591,15 +598,20 @@ static void bench_threads(const struct world *w)
 		same[i] = (struct lane){ .w = w, .mm = w->mm, .count = count, .at = AREA + (uint64_t)i * (1ul << 30) };
 		own[i] = same[i];
 		own[i].mm = i ? other : w->mm;
+		idle[i] = same[i];
+		idle[i].no_calls = true;
 	}
 	for (int r = 0; r < REPEATS; r++) {
 		double one = lanes_rate(same, 1);
 
 		same_ratio[r] = lanes_rate(same, 2) / one;
+		one = lanes_rate(idle, 1);
+		idle_ratio[r] = lanes_rate(idle, 2) / one;
 		if (w->kind == WORLD_KERNEL) {
 			one = kernel_spaces_rate(own, 1);
 			own_ratio[r] = kernel_spaces_rate(own, 2) / one;
 		} else {
+			one = lanes_rate(own, 1);
 			own_ratio[r] = lanes_rate(own, 2) / one;
 		}
 	}
@@ -607,6 +619,7 @@ static void bench_threads(const struct world *w)
 		samara_mm_put(other);
 	add(w, same_name, 2, median(same_ratio, REPEATS), 1.1, 1.6, 0.56, "x");
 	add(w, own_name, 2, median(own_ratio, REPEATS), 1.1, 1.6, 0, "x");
+	add(w, idle_name, 2, median(idle_ratio, REPEATS), 0, 0, 0, "x");
 }
 
 /* -- memory: what the port handed out and did not get back -- */
@@ -696,6 +709,8 @@ static void step(const struct world *w, int which)
 
 #define STEPS 16
 
+static int only = -1;
+
 /* The worlds take turns, step by step: what slows the machine down for a while slows all of them. */
 static void run_world(enum world_kind kind)
 {
@@ -710,7 +725,8 @@ static void run_world(enum world_kind kind)
 	for (int i = 0; i < STEPS; i++) {
 		while (__atomic_load_n(&results->turn, __ATOMIC_ACQUIRE) != i * WORLDS + (int)kind)
 			usleep(500);
-		step(&w, i);
+		if (only < 0 || i == only)
+			step(&w, i);
 		__atomic_add_fetch(&results->turn, 1, __ATOMIC_RELEASE);
 	}
 }
@@ -802,6 +818,8 @@ int main(int argc, char **argv)
 	pid_t children[WORLDS];
 	int status;
 
+	if (argc > 1 && *argv[1] != '-')
+		only = atoi(argv[1]);
 	results = mmap(NULL, sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (results == MAP_FAILED)
 		return 1;

@@ -6,10 +6,37 @@
  */
 #include "core/base/lock.h"
 
+#define LOCK_SPINS 50 /* a few times as long as most holders need; a sleep and a wake cost more */
+
+static inline void lock_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Whether the lock, seen free of everything in `busy`, could be had by watching it for a while. */
+static bool lock_spin(struct rwlock *lock, uint32_t busy, uint32_t hold)
+{
+	for (int i = 0; i < LOCK_SPINS; i++) {
+		uint32_t seen = LOAD(lock->state);
+
+		if (!(seen & busy) && LOAD(lock->turn) == 0 &&
+		    __atomic_compare_exchange_n(&lock->state, &seen, seen + hold, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+		lock_relax();
+	}
+	return false;
+}
+
 SAMARA_INTERNAL int lock_read_slow(struct rwlock *lock, const struct samara_port *port, int killable)
 {
 	int err = 0;
 
+	if (lock_spin(lock, LOCK_WRITER, 1))
+		return 0;
 	__atomic_add_fetch(&lock->waiters, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		uint32_t seen = __atomic_load_n(&lock->state, __ATOMIC_SEQ_CST);
@@ -33,6 +60,8 @@ SAMARA_INTERNAL int lock_write_slow(struct rwlock *lock, const struct samara_por
 {
 	int err = 0;
 
+	if (lock_spin(lock, UINT32_MAX, LOCK_WRITER))
+		return 0;
 	__atomic_add_fetch(&lock->turn, 1, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&lock->waiters, 1, __ATOMIC_SEQ_CST);
 	for (;;) {

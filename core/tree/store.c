@@ -119,8 +119,8 @@ static inline void store_gap(struct tree *tree, uint64_t before, uint64_t after)
 		gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
 }
 
-/* The simple stores, which are most of them: behind the leaf's first entry, in its format, and it stays full enough.  Each
- * returns false when it is something else, and nothing happened. */
+/* The simple stores, which are most of them: in the leaf's format, and its first entry stays where it is.  Each returns false
+ * when it is something else, and nothing happened. */
 
 static inline void leaf_open(struct tree_leaf *leaf)
 {
@@ -175,8 +175,7 @@ static bool store_take(struct tree *tree, unsigned slot, uint64_t start, uint64_
 	struct tree_leaf *leaf = tree->leaf;
 	uint64_t low, high;
 
-	if (!slot || leaf_start(leaf, slot) != start || leaf_end(leaf, slot) != end ||
-	    (leaf->count <= LEAF_LOW && tree->levels))
+	if (!slot || leaf_start(leaf, slot) != start || leaf_end(leaf, slot) != end)
 		return false;
 	leaf_open(leaf);
 	leaf_shift(leaf, slot + 1, slot);
@@ -184,6 +183,8 @@ static bool store_take(struct tree *tree, unsigned slot, uint64_t start, uint64_
 	tree->entries--;
 	store_hole(tree, slot, &low, &high);
 	store_gap(tree, MAX(start - low, high - end), high - low);
+	if (leaf->count < LEAF_LOW)
+		shape_settle(tree);
 	return true;
 }
 
@@ -196,13 +197,15 @@ static bool store_fuse(struct tree *tree, unsigned slot, struct tree_entry entry
 	while (leaf_end(leaf, last) < entry.end && last + 1u < leaf->count &&
 	       leaf_start(leaf, last + 1) == leaf_end(leaf, last))
 		last++;
-	if (leaf_end(leaf, last) != entry.end || (leaf->count - (last - slot) < LEAF_LOW && last > slot && tree->levels))
+	if (leaf_end(leaf, last) != entry.end)
 		return false;
 	leaf_open(leaf);
 	leaf_set(leaf, slot, entry);
 	leaf_shift(leaf, last + 1, slot + 1);
 	leaf_close(leaf);
 	tree->entries -= last - slot;
+	if (last > slot && leaf->count < LEAF_LOW)
+		shape_settle(tree);
 	return true;
 }
 

@@ -54,7 +54,7 @@ static int options_of(int argc, char **argv, struct tracer_options *tracing, str
 		if (!strcmp(argv[i], "--keep-going")) {
 			judging->keep_going = true;
 		} else if (!strcmp(argv[i], "--json")) {
-			*json = true;
+			*json = tracing->output_to_stderr = true;
 		} else if (!strcmp(argv[i], "--maps-every") && i + 1 < argc) {
 			if (parse_number(argv[++i], 1, UINT32_MAX, &number)) {
 				usage_error("verify", "--maps-every wants a number of calls, not `%s'", argv[i]);

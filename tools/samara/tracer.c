@@ -513,23 +513,6 @@ static void follow(struct tracer *t)
 		fputs("\r\033[K", stderr);
 }
 
-static void send_machine(struct tracer *t)
-{
-	struct event *ev = tracer_event(t, EV_HDR, NULL, NULL);
-	FILE *file = fopen("/proc/version", "re");
-	char line[512] = "";
-
-	if (file && !fgets(line, sizeof(line), file))
-		*line = 0;
-	if (file)
-		fclose(file);
-	ev->version = 1;
-	ev->every = t->options->every;
-	ev->kernel = arena_text(&ev->arena, line, strcspn(line, "\n"));
-	machine_probe(&ev->machine);
-	tracer_emit(t);
-}
-
 static void free_tracer(struct tracer *t)
 {
 	faults_close(t->faults);
@@ -571,7 +554,7 @@ int tracer_run(const struct tracer_options *options, tracer_sink *sink, void *se
 	t->began = seconds();
 	if (handle)
 		*handle = t;
-	t->root = tracer_spawn(options->argv, &go, &error_fd, why, room);
+	t->root = tracer_spawn(options, &go, &error_fd, why, room);
 	if (t->root < 0) {
 		free_tracer(t);
 		return TRACER_MISSING;
@@ -591,7 +574,9 @@ int tracer_run(const struct tracer_options *options, tracer_sink *sink, void *se
 	task = task_add(t, t->root);
 	task->space = space_add(t, t->root);
 	task->space->users = 1;
-	send_machine(t);
+	event_reset(&t->ev, EV_HDR);
+	probe_machine(&t->ev, options->every);
+	tracer_emit(t);
 	if (write(go, "", 1) != 1)
 		t->stop = true;
 	close(go);

@@ -16,6 +16,7 @@ struct tracer_options {
 	char **argv;
 	uint32_t every;     /* a snapshot every so many calls of an address space; 0: never */
 	bool changes;       /* the exact change of maps by each call */
+	bool output_to_stderr; /* the program's: standard output is for the report */
 	bool flags;         /* VmFlags with every snapshot, not only at exit */
 	const char *progress; /* "verify", "record": a word for the progress line, or NULL */
 	void (*poll)(void *self, char *text, size_t room); /* what to add to the progress line */

@@ -278,7 +278,7 @@ static char *read_config(void)
 	return text;
 }
 
-void machine_probe(struct ev_machine *m)
+static void read_machine(struct ev_machine *m)
 {
 	char line[4096], *config = read_config();
 	FILE *file = fopen("/proc/meminfo", "re");
@@ -333,4 +333,19 @@ void machine_probe(struct ev_machine *m)
 		fclose(file);
 	}
 	free(config);
+}
+
+void probe_machine(struct event *ev, uint32_t every)
+{
+	char line[512] = "";
+	FILE *file = fopen("/proc/version", "re");
+
+	if (file && !fgets(line, sizeof(line), file))
+		*line = 0;
+	if (file)
+		fclose(file);
+	ev->version = 1;
+	ev->every = every;
+	ev->kernel = arena_text(&ev->arena, line, strcspn(line, "\n"));
+	read_machine(&ev->machine);
 }

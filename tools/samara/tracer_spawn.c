@@ -116,14 +116,17 @@ static bool may_filter_freely(void)
 	return !syscall(SYS_capget, &header, data) && data[0].effective & 1u << CAP_SYS_ADMIN;
 }
 
-static _Noreturn void child(char **argv, int go, int error_fd)
+static _Noreturn void child(const struct tracer_options *options, int go, int error_fd)
 {
+	char **argv = options->argv;
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int stage[2] = { 0, 0 };
 	char byte;
 
 	if (read(go, &byte, 1) != 1)
 		_exit(127);
+	if (options->output_to_stderr)
+		dup2(2, 1);
 	if (!ctx || build_filter(ctx)) {
 		stage[0] = 1;
 		stage[1] = EINVAL;
@@ -148,7 +151,7 @@ static _Noreturn void child(char **argv, int go, int error_fd)
 	_exit(127);
 }
 
-pid_t tracer_spawn(char **argv, int *go_fd, int *error_fd, char *why, size_t room)
+pid_t tracer_spawn(const struct tracer_options *options, int *go_fd, int *error_fd, char *why, size_t room)
 {
 	const long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT |
 		PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACESECCOMP;
@@ -163,7 +166,7 @@ pid_t tracer_spawn(char **argv, int *go_fd, int *error_fd, char *why, size_t roo
 	if (!pid) {
 		close(go[1]);
 		close(error[0]);
-		child(argv, go[0], error[1]);
+		child(options, go[0], error[1]);
 	}
 	close(go[0]);
 	close(error[1]);

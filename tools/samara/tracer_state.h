@@ -93,7 +93,7 @@ void event_set_text(struct tracer *t, struct event *ev);
 
 /* tracer_spawn.c: a seized child that waits for a byte on *go_fd, then loads the filter and execs argv.  When it
  * cannot, two ints come through *error_fd: the stage (1 the filter, 2 the exec) and errno. */
-pid_t tracer_spawn(char **argv, int *go_fd, int *error_fd, char *why, size_t room);
+pid_t tracer_spawn(const struct tracer_options *options, int *go_fd, int *error_fd, char *why, size_t room);
 /* Which call a number is; -1: none that is traced. */
 int tracer_call_of(uint64_t nr);
 
@@ -106,7 +106,7 @@ void probe_stat(struct event *ev, pid_t tid);
 void probe_credentials(pid_t tid, uint64_t *capabilities, uint32_t *euid);
 void probe_flags(struct tracer *tracer, struct event *ev, struct space *space);
 const char *probe_flags_at(struct tracer *tracer, struct space *space, uint64_t start);
-void machine_probe(struct ev_machine *machine);
+void probe_machine(struct event *ev, uint32_t every); /* the `hdr' event */
 pid_t probe_pidfd(pid_t tid, int fd);
 
 /* tracer_files.c: which open file a descriptor is */
