@@ -32,6 +32,7 @@
 #include "core/space/file.c"
 #include "core/space/fork.c"
 #include "core/space/guard.c"
+#include "core/space/iterate.c"
 #include "core/space/map.c"
 #include "core/space/mlock.c"
 #include "core/space/policy.c"

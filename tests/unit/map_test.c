@@ -167,6 +167,37 @@ static void test_lookup_sees_what_is_there(void **state)
 	world_close(&w);
 }
 
+static void test_iterator_survives_changes(void **state)
+{
+	struct samara_write_guard g;
+	struct samara_vma_iter it;
+	const struct samara_vma *vma;
+	struct world w;
+	unsigned seen = 0;
+
+	(void)state;
+	world_open(&w);
+	for (uint64_t i = 0; i < 100; i++)
+		samara_mmap(w.mm, 0x100000 + i * 4 * PAGE, 3 * PAGE, RW, FIXED, NULL, 0);
+	samara_write_lock(w.mm, &g);
+	samara_vma_iter_init(&it, &g.read, 0);
+	/* cut each VMA in the middle as it comes by: the walk goes on behind what it has yielded */
+	while ((vma = samara_vma_iter_next(&it))) {
+		uint64_t at = samara_vma_start(vma);
+
+		assert_true(at >= 0x100000);
+		if (samara_vma_end(vma) - at == 3 * PAGE)
+			assert_int_equal(samara_munmap_with(&g, at + PAGE, PAGE), 0);
+		seen++;
+	}
+	assert_int_equal(seen, 100);
+	for (seen = 0; samara_vma_iter_prev(&it); seen++)
+		;
+	assert_in_range(seen, 199, 200);
+	samara_write_unlock(&g);
+	world_close(&w);
+}
+
 static void test_strict_overcommit(void **state)
 {
 	struct samara_config config;
@@ -197,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_errors_change_nothing),
 		cmocka_unit_test(test_anonymous_names),
 		cmocka_unit_test(test_lookup_sees_what_is_there),
+		cmocka_unit_test(test_iterator_survives_changes),
 		cmocka_unit_test(test_strict_overcommit),
 	};
 

@@ -179,14 +179,6 @@ static void on_syscall_exit(struct tracer *t, struct task *task)
 
 /* ---- fork, exec, exit ---- */
 
-static void child_ready(struct tracer *t, struct task *child)
-{
-	(void)t;
-	if (child->born)
-		resume(child, PTRACE_CONT, 0);
-	child->born = false;
-}
-
 static void on_fork(struct tracer *t, struct task *parent)
 {
 	unsigned long tid = 0;
@@ -231,7 +223,9 @@ static void on_fork(struct tracer *t, struct task *parent)
 		space->calls++;
 	}
 	call_release(t, parent);
-	child_ready(t, child);
+	if (child->born)
+		resume(child, PTRACE_CONT, 0);
+	child->born = false;
 	resume(parent, PTRACE_CONT, 0);
 }
 

@@ -153,7 +153,7 @@ static _Noreturn void child(const struct tracer_options *options, int go, int er
 
 pid_t tracer_spawn(const struct tracer_options *options, int *go_fd, int *error_fd, char *why, size_t room)
 {
-	const long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT |
+	const long follow = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT |
 		PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACESECCOMP;
 	int go[2], error[2];
 	pid_t pid;
@@ -177,7 +177,7 @@ pid_t tracer_spawn(const struct tracer_options *options, int *go_fd, int *error_
 		close(error[0]);
 		return -1;
 	}
-	if (ptrace(PTRACE_SEIZE, pid, 0, options)) {
+	if (ptrace(PTRACE_SEIZE, pid, 0, follow)) {
 		snprintf(why, room, "ptrace: PTRACE_SEIZE: %s (needs CAP_SYS_PTRACE where a debugger or Yama forbids it)",
 			strerror(errno));
 		close(go[1]);
