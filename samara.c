@@ -34,6 +34,7 @@
 #include "core/space/guard.c"
 #include "core/space/iterate.c"
 #include "core/space/map.c"
+#include "core/space/map_calls.c"
 #include "core/space/mlock.c"
 #include "core/space/policy.c"
 #include "core/space/populate.c"

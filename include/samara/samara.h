@@ -130,6 +130,15 @@ int samara_install(struct samara_mm *mm, const struct samara_install *what);
  * Returns the address.  EACCES EAGAIN EBADF EEXIST EINVAL ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY. */
 int64_t samara_mmap(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t offset);
+/* mmap2(2), the page-offset form of 32-bit architectures (mmap_pgoff): `pgoff` is in pages of 4096 bytes. */
+int64_t samara_mmap_pgoff(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
+	struct samara_file *file, uint64_t pgoff);
+/* The old form of i386 and others: one pointer to six 32-bit words, here as the caller read them.  EINVAL for an offset that is not whole
+ * pages, else as samara_mmap. */
+struct samara_old_mmap_args {
+	uint32_t addr, length, prot, flags, fd, offset; /* fd: the embedder turns it into `file` */
+};
+int64_t samara_old_mmap(struct samara_mm *mm, const struct samara_old_mmap_args *args, struct samara_file *file);
 /* munmap(2).  EINVAL; ENOMEM (max_map_count, memory); EPERM (sealed). */
 int samara_munmap(struct samara_mm *mm, samara_va addr, uint64_t length);
 /* mprotect(2), pkey_mprotect(2) (pkey -1 is mprotect).  Parts before the first bad one stay changed. */

@@ -167,6 +167,34 @@ static void test_lookup_sees_what_is_there(void **state)
 	world_close(&w);
 }
 
+static void test_forms_of_the_call(void **state)
+{
+	const struct samara_inode_desc desc = { .kind = SAMARA_INODE_REGULAR, .size_bytes = 1 << 20 };
+	struct samara_old_mmap_args args = { 0x100000, 0x1000, 1, 0x12, 3, 0x5000 };
+	struct samara_inode *inode;
+	struct samara_file *file;
+	struct world w;
+	struct samara_read_guard g;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_inode_create(w.vm, &desc, &inode), 0);
+	assert_int_equal(samara_file_open(inode, SAMARA_FMODE_READ, "/x", &file), 0);
+	assert_int_equal(samara_old_mmap(w.mm, &args, file), 0x100000);
+	assert_int_equal(samara_mmap_pgoff(w.mm, 0x101000, PAGE, 1, 0x12, file, 6), 0x101000);
+	samara_read_lock(w.mm, &g);
+	assert_int_equal(samara_vma_end(samara_find_vma(&g, 0x100000)), 0x102000); /* pages 5 and 6: one mapping */
+	samara_read_unlock(&g);
+	args.offset = 0x5001;
+	assert_int_equal(samara_old_mmap(w.mm, &args, file), -SAMARA_EINVAL);
+	assert_int_equal(samara_old_mmap(w.mm, &args, NULL), -SAMARA_EINVAL);
+	args.offset = 0;
+	assert_int_equal(samara_old_mmap(w.mm, &args, NULL), -SAMARA_EBADF);
+	samara_file_put(file);
+	samara_inode_put(inode);
+	world_close(&w);
+}
+
 static void test_iterator_survives_changes(void **state)
 {
 	struct samara_write_guard g;
@@ -228,6 +256,7 @@ int main(void)
 		cmocka_unit_test(test_errors_change_nothing),
 		cmocka_unit_test(test_anonymous_names),
 		cmocka_unit_test(test_lookup_sees_what_is_there),
+		cmocka_unit_test(test_forms_of_the_call),
 		cmocka_unit_test(test_iterator_survives_changes),
 		cmocka_unit_test(test_strict_overcommit),
 	};
