@@ -27,7 +27,7 @@ run: all
 
 test: all
 	@scripts/packages test
-	meson test -C $(BUILD) --print-errorlogs
+	@scripts/test $(BUILD)
 
 sanitize: packages
 	@scripts/sanitize

@@ -2,34 +2,22 @@
  *
  * Each of the three worlds runs every row in a process of its own, so that the kernel's maps hold what the row says and
  * little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two threads are
- * ratios of wall time.  "ship" and "stretch" are the targets of an idle machine: `ok` and `best` mark what reached them as
- * measured, and "K now" over "K then" says how much slower this run's machine is than the one of the targets; the
- * last column is the figure that such a machine would have shown.  --json: one object on stdout instead of the table; a number: that step only.
+ * ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best` mark what reached them as
+ * measured.  "scaled" is what that machine would have shown: the figure divided by how much slower the kernel's own is in
+ * this run than it was there (of the same row, or the median of all rows).  --json: one object on stdout instead of the
+ * table; a number: that step only.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "bench/map.h"
 #include "ports/posix/posix.h"
-#include "samara/samara.h"
-
-#define PAGE 4096ul
-#define AREA 0x100000000000ul /* where the other VMAs stand: far from what the kernel chooses */
-#define STRIDE (4 * PAGE)     /* one page mapped, three free */
-#define REPEATS 15
-#define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
 
 /* Linux 6.11's; older headers lack it. */
 struct procmap_query {
@@ -39,134 +27,6 @@ struct procmap_query {
 	uint64_t vma_name_addr, build_id_addr;
 };
 #define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
-
-enum world_kind { WORLD_POSIX, WORLD_SINGLE, WORLD_KERNEL, WORLDS };
-
-struct world {
-	enum world_kind kind;
-	struct samara *vm;
-	struct samara_mm *mm;
-	int maps; /* the kernel's: /proc/self/maps */
-};
-
-/* -- rows: one table, filled by three processes in shared memory -- */
-
-struct row {
-	char name[48];
-	const char *unit; /* literals: the same address in every process */
-	long n;
-	double ship, stretch, kernel_then;
-	bool more_is_better;
-	double value[WORLDS]; /* 0: not measured there */
-};
-
-static struct results {
-	struct row rows[64];
-	int count;
-	int turn; /* step * WORLDS + world */
-} *results;
-
-/* Rows are added by every world in the same order; `at` finds the place again. */
-static int row_at;
-
-static void add(const struct world *w, const char *name, long n, double value, double ship, double stretch, double then,
-	const char *unit)
-{
-	struct row *row = &results->rows[row_at++];
-
-	snprintf(row->name, sizeof(row->name), "%s", name);
-	row->unit = unit;
-	row->n = n;
-	row->ship = ship;
-	row->stretch = stretch;
-	row->kernel_then = then;
-	row->more_is_better = stretch > ship;
-	row->value[w->kind] = value;
-	if (row_at > results->count)
-		results->count = row_at;
-}
-
-static void skip(const struct world *w, const char *name, long n, double ship, double stretch, double then, const char *unit)
-{
-	add(w, name, n, 0, ship, stretch, then, unit);
-}
-
-/* -- clocks, numbers -- */
-
-static double clock_ns(clockid_t clock)
-{
-	struct timespec time;
-
-	clock_gettime(clock, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
-static double now_ns(void)
-{
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return (*seed * 0x2545f4914f6cdd1dull) >> 16;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static volatile uint64_t sink; /* what was computed counts as used */
-
-static double median(double *values, int count)
-{
-	qsort(values, (size_t)count, sizeof(*values), by_value);
-	return values[count / 2];
-}
-
-static _Noreturn void die(const char *what)
-{
-	fprintf(stderr, "bench-map: %s\n", what);
-	_exit(1);
-}
-
-/* -- the calls of a world -- */
-
-static inline uint64_t w_map(const struct world *w, uint64_t addr, uint64_t length, int prot, int flags)
-{
-	int64_t at = w->kind == WORLD_KERNEL ? syscall(SYS_mmap, addr, length, prot, flags, -1, 0) :
-		     samara_mmap(w->mm, addr, length, (uint64_t)prot, (uint64_t)flags, NULL, 0);
-
-	if (at < 0)
-		die("mmap failed");
-	return (uint64_t)at;
-}
-
-static inline void w_unmap(const struct world *w, uint64_t addr, uint64_t length)
-{
-	if (w->kind == WORLD_KERNEL ? syscall(SYS_munmap, addr, length) : samara_munmap(w->mm, addr, length))
-		die("munmap failed");
-}
-
-static inline void w_protect(const struct world *w, uint64_t addr, uint64_t length, int prot)
-{
-	if (w->kind == WORLD_KERNEL ? syscall(SYS_mprotect, addr, length, prot) :
-	    samara_mprotect(w->mm, addr, length, (uint64_t)prot))
-		die("mprotect failed");
-}
-
-static inline void w_touch(const struct world *w, uint64_t addr)
-{
-	if (w->kind == WORLD_KERNEL)
-		*(volatile char *)(uintptr_t)addr = 1;
-	else if (samara_touch(w->mm, addr))
-		die("touch failed");
-}
 
 static void others_add(const struct world *w, long n)
 {
@@ -369,8 +229,8 @@ static void bench_same(const struct world *w)
 	double find[REPEATS], lookup[REPEATS];
 
 	if (w->kind == WORLD_KERNEL) {
-		skip(w, "find_vma, the same VMA again", OTHERS, 4, 2, 0, "ns");
-		skip(w, "lookup, the same VMA again, no lock", OTHERS, 0, 0, 0, "ns");
+		add(w, "find_vma, the same VMA again", OTHERS, 0, 4, 2, 0, "ns");
+		add(w, "lookup, the same VMA again, no lock", OTHERS, 0, 0, 0, 0, "ns");
 		return;
 	}
 	others_add(w, OTHERS);
@@ -453,7 +313,7 @@ static void bench_walk(const struct world *w)
 	}
 	others_drop(w, OTHERS);
 	if (w->kind == WORLD_KERNEL)
-		skip(w, "next_vma, a VMA", OTHERS, 3, 1.5, 0, "ns");
+		add(w, "next_vma, a VMA", OTHERS, 0, 3, 1.5, 0, "ns");
 	else
 		add(w, "next_vma, a VMA", OTHERS, median(step, REPEATS) + (double)(sum & 0), 3, 1.5, 0, "ns");
 	add(w, "maps text, a line", OTHERS, median(line, REPEATS), 150, 80, 335, "ns");
@@ -488,140 +348,6 @@ static void bench_fork(const struct world *w)
 	add(w, "fork, untouched VMAs", OTHERS, median(us, REPEATS), 600, 20, 3400, "us");
 }
 
-/* -- two threads: how much more one gets done together with another one -- */
-
-struct lane {
-	const struct world *w;
-	struct samara_mm *mm;
-	pthread_barrier_t *gate;
-	uint64_t at;
-	int count;
-	bool no_calls; /* arithmetic only: what the machine can do at all */
-	double from, until;
-};
-
-static void *lane_run(void *arg)
-{
-	struct lane *lane = arg;
-	struct world w = *lane->w;
-	uint64_t seed = lane->at | 1, sum = 0;
-
-	w.mm = lane->mm;
-	pthread_barrier_wait(lane->gate);
-	lane->from = clock_ns(CLOCK_MONOTONIC);
-	for (int i = 0; lane->no_calls && i < lane->count * 40; i++)
-		sum += random_next(&seed);
-	for (int i = 0; !lane->no_calls && i < lane->count; i++) {
-		w_map(&w, lane->at, PAGE, PROT_READ | PROT_WRITE, PRIVATE | MAP_FIXED);
-		w_touch(&w, lane->at);
-		w_unmap(&w, lane->at, PAGE);
-	}
-	lane->until = clock_ns(CLOCK_MONOTONIC);
-	sink += sum;
-	return NULL;
-}
-
-/* Operations a ns of `threads` lanes. */
-static double lanes_rate(struct lane *lanes, int threads)
-{
-	pthread_t thread[2];
-	pthread_barrier_t gate;
-	double from, until;
-
-	pthread_barrier_init(&gate, NULL, (unsigned)threads);
-	for (int i = 0; i < threads; i++) {
-		lanes[i].gate = &gate;
-		pthread_create(&thread[i], NULL, lane_run, &lanes[i]);
-	}
-	for (int i = 0; i < threads; i++)
-		pthread_join(thread[i], NULL);
-	pthread_barrier_destroy(&gate);
-	from = lanes[0].from;
-	until = lanes[0].until;
-	for (int i = 1; i < threads; i++) {
-		from = lanes[i].from < from ? lanes[i].from : from;
-		until = lanes[i].until > until ? lanes[i].until : until;
-	}
-	return threads * lanes[0].count / (until - from);
-}
-
-/* The same with processes: the kernel's own address spaces. */
-static double kernel_spaces_rate(const struct lane *lane, int processes)
-{
-	pthread_barrierattr_t attr;
-	struct shared {
-		pthread_barrier_t gate;
-		struct lane lanes[2];
-	} *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	double rate, from = 0, until = 0;
-
-	pthread_barrierattr_init(&attr);
-	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_barrier_init(&s->gate, &attr, (unsigned)processes);
-	for (int i = 0; i < processes; i++) {
-		s->lanes[i] = *lane;
-		s->lanes[i].gate = &s->gate;
-		if (!fork()) {
-			lane_run(&s->lanes[i]);
-			_exit(0);
-		}
-	}
-	while (wait(NULL) > 0)
-		;
-	for (int i = 0; i < processes; i++) {
-		from = i && s->lanes[0].from < s->lanes[i].from ? s->lanes[0].from : s->lanes[i].from;
-		until = s->lanes[i].until > until ? s->lanes[i].until : until;
-	}
-	rate = processes * lane->count / (until - from);
-	munmap(s, sizeof(*s));
-	return rate;
-}
-
-static void bench_threads(const struct world *w)
-{
-	static const char same_name[] = "two threads in one space, 2T/1T", own_name[] = "two threads, own spaces, 2T/1T";
-	static const char idle_name[] = "two threads, arithmetic only, 2T/1T";
-	struct samara_mm *other = NULL;
-	struct lane same[2], own[2], idle[2];
-	double same_ratio[REPEATS], own_ratio[REPEATS], idle_ratio[REPEATS];
-	int count = w->kind == WORLD_KERNEL ? 3000 : 20000;
-
-	if (w->kind == WORLD_SINGLE) {
-		skip(w, same_name, 2, 1.1, 1.6, 0.56, "x");
-		skip(w, own_name, 2, 1.1, 1.6, 0, "x");
-		skip(w, idle_name, 2, 0, 0, 0, "x");
-		return;
-	}
-	if (w->kind == WORLD_POSIX && samara_mm_create(w->vm, NULL, &other))
-		die("no memory");
-	for (int i = 0; i < 2; i++) {
-		same[i] = (struct lane){ .w = w, .mm = w->mm, .count = count, .at = AREA + (uint64_t)i * (1ul << 30) };
-		own[i] = same[i];
-		own[i].mm = i ? other : w->mm;
-		idle[i] = same[i];
-		idle[i].no_calls = true;
-	}
-	for (int r = 0; r < REPEATS; r++) {
-		double one = lanes_rate(same, 1);
-
-		same_ratio[r] = lanes_rate(same, 2) / one;
-		one = lanes_rate(idle, 1);
-		idle_ratio[r] = lanes_rate(idle, 2) / one;
-		if (w->kind == WORLD_KERNEL) {
-			one = kernel_spaces_rate(own, 1);
-			own_ratio[r] = kernel_spaces_rate(own, 2) / one;
-		} else {
-			one = lanes_rate(own, 1);
-			own_ratio[r] = lanes_rate(own, 2) / one;
-		}
-	}
-	if (other)
-		samara_mm_put(other);
-	add(w, same_name, 2, median(same_ratio, REPEATS), 1.1, 1.6, 0.56, "x");
-	add(w, own_name, 2, median(own_ratio, REPEATS), 1.1, 1.6, 0, "x");
-	add(w, idle_name, 2, median(idle_ratio, REPEATS), 0, 0, 0, "x");
-}
-
 /* -- memory: what the port handed out and did not get back -- */
 
 static size_t counted_bytes;
@@ -651,8 +377,8 @@ static void bench_memory(const struct world *w)
 	uint64_t seed = 521288629;
 
 	if (w->kind == WORLD_KERNEL) {
-		skip(w, dense_name, OTHERS, 176, 128, 0, "B");
-		skip(w, churn_name, OTHERS, 176, 128, 0, "B");
+		add(w, dense_name, OTHERS, 0, 176, 128, 0, "B");
+		add(w, churn_name, OTHERS, 0, 176, 128, 0, "B");
 		return;
 	}
 	/* without RCU, so that what was given back is back */
@@ -729,88 +455,6 @@ static void run_world(enum world_kind kind)
 			step(&w, i);
 		__atomic_add_fetch(&results->turn, 1, __ATOMIC_RELEASE);
 	}
-}
-
-static const char *verdict(const struct row *row, double value)
-{
-	if (!row->ship || !value)
-		return "";
-	if (row->more_is_better)
-		return value >= row->stretch ? "best" : value >= row->ship ? "ok" : "miss";
-	return value <= row->stretch ? "best" : value <= row->ship ? "ok" : "miss";
-}
-
-/* What the machine of the targets would have shown, by the kernel's own figure there and here; only where both are times. */
-static double scaled(const struct row *row, double slower)
-{
-	double now = row->value[WORLD_KERNEL], factor = row->kernel_then && now ? now / row->kernel_then : slower;
-
-	return *row->unit == 'x' || *row->unit == 'B' ? row->value[WORLD_POSIX] : row->value[WORLD_POSIX] / factor;
-}
-
-/* How much slower the kernel is now than then: the median of the rows. */
-static double slowness(void)
-{
-	double factors[64];
-	int count = 0;
-
-	for (int i = 0; i < results->count; i++) {
-		const struct row *row = &results->rows[i];
-
-		if (row->kernel_then && row->value[WORLD_KERNEL] && *row->unit != 'x')
-			factors[count++] = row->value[WORLD_KERNEL] / row->kernel_then;
-	}
-	return count ? median(factors, count) : 1;
-}
-
-/* A number, or blanks where nothing was measured. */
-static void put_cell(int width, double value)
-{
-	if (value)
-		printf(" %*.*f", width, value < 10 ? 2 : 1, value);
-	else
-		printf(" %*s", width, "");
-}
-
-static void print_table(void)
-{
-	double slower = slowness();
-
-	printf("this machine's kernel is %.2f times as slow as that of the targets (median of the rows)\n", slower);
-	printf("%-36s %7s %3s %8s %8s %8s %7s %7s %7s %5s %8s %5s\n", "operation", "n", "", "samara", "1 thread", "kernel",
-	       "/kernel", "ship", "stretch", "", "scaled", "");
-	for (int i = 0; i < results->count; i++) {
-		const struct row *row = &results->rows[i];
-		const double *v = row->value;
-		double equal = scaled(row, slower);
-
-		printf("%-36s %7ld %3s", row->name, row->n, row->unit);
-		for (int kind = 0; kind < WORLDS; kind++)
-			put_cell(8, v[kind]);
-		put_cell(7, v[WORLD_KERNEL] ? v[WORLD_POSIX] / v[WORLD_KERNEL] : 0);
-		put_cell(7, row->ship);
-		put_cell(7, row->stretch);
-		printf(" %5s", verdict(row, v[WORLD_POSIX]));
-		put_cell(8, equal);
-		printf(" %5s\n", verdict(row, equal));
-	}
-}
-
-static void print_json(void)
-{
-	double slower = slowness();
-
-	printf("{\"bench\": \"map\", \"kernel_slowness\": %.3f, \"rows\": [", slower);
-	for (int i = 0; i < results->count; i++) {
-		const struct row *row = &results->rows[i];
-		const double *v = row->value;
-
-		printf("%s\n  {\"name\": \"%s\", \"n\": %ld, \"unit\": \"%s\", \"samara\": %.3f, \"single\": %.3f, \"kernel\": %.3f, "
-		       "\"ship\": %.4g, \"stretch\": %.4g, \"scaled\": %.3f, \"verdict\": \"%s\", \"scaled_verdict\": \"%s\"}",
-		       i ? "," : "", row->name, row->n, row->unit, v[WORLD_POSIX], v[WORLD_SINGLE], v[WORLD_KERNEL], row->ship,
-		       row->stretch, scaled(row, slower), verdict(row, v[WORLD_POSIX]), verdict(row, scaled(row, slower)));
-	}
-	printf("\n]}\n");
 }
 
 int main(int argc, char **argv)

@@ -6,27 +6,37 @@
  */
 #include "core/base/lock.h"
 
-#define LOCK_SPINS 50 /* a few times as long as most holders need; a sleep and a wake cost more */
+/* How long a waiter watches the lock before it sleeps: looks that are ever further apart.  The thread that has the lock does
+ * several requests between two looks, with all that they touch in its own cache; handing the lock over after each
+ * request would move those lines to and fro. */
+#define LOCK_FIRST_PAUSE 8u
+#define LOCK_LAST_PAUSE 256u
 
-static inline void lock_relax(void)
+static inline void lock_relax(unsigned pauses)
 {
+	while (pauses--) {
 #if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
+		__builtin_ia32_pause();
 #elif defined(__aarch64__)
-	__asm__ volatile("yield");
+		__asm__ volatile("yield");
+#else
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 #endif
+	}
 }
 
 /* Whether the lock, seen free of everything in `busy`, could be had by watching it for a while. */
 static bool lock_spin(struct rwlock *lock, uint32_t busy, uint32_t hold)
 {
-	for (int i = 0; i < LOCK_SPINS; i++) {
-		uint32_t seen = LOAD(lock->state);
+	for (unsigned pauses = LOCK_FIRST_PAUSE; pauses <= LOCK_LAST_PAUSE; pauses *= 2) {
+		uint32_t seen;
+
+		lock_relax(pauses);
+		seen = LOAD(lock->state);
 
 		if (!(seen & busy) && LOAD(lock->turn) == 0 &&
 		    __atomic_compare_exchange_n(&lock->state, &seen, seen + hold, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
-		lock_relax();
 	}
 	return false;
 }

@@ -84,7 +84,7 @@ SAMARA_INTERNAL vma_t *mm_next(const struct samara_mm *mm, const vma_t *vma)
 
 const struct samara_vma *samara_find_vma(const struct samara_read_guard *g, samara_va addr)
 {
-	return mm_find(g->mm, addr);
+	return tree_ceiling_value(&g->mm->tree, addr);
 }
 
 const struct samara_vma *samara_find_vma_intersection(const struct samara_read_guard *g, samara_va start, samara_va end)

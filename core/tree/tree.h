@@ -40,6 +40,7 @@ SAMARA_INTERNAL struct tree_entry tree_floor(const struct tree *tree, uint64_t i
 /* Both neighbours of a place in one descent: *prev is the last entry that ends at or before `index`, *next the first that ends
  * after it (so *next holds index when next->start <= index). Values NULL where there is none. */
 SAMARA_INTERNAL void tree_around(const struct tree *tree, uint64_t index, struct tree_entry *prev, struct tree_entry *next);
+SAMARA_INTERNAL void *tree_ceiling_value(const struct tree *tree, uint64_t index); /* where the range is not asked for */
 /* The value behind `value`, if that is the one found last; NULL: the caller looks for it. */
 SAMARA_INTERNAL void *tree_behind(const struct tree *tree, const void *value);
 /* By the holder of the exclusive lock, before it looks at a place and then changes it: lookups and stores near `index` need no

@@ -181,6 +181,15 @@ SAMARA_INTERNAL struct tree_entry tree_ceiling(const struct tree *tree, uint64_t
 	return LIKELY(leaf) ? leaf_entry(leaf, slot) : walk_ceiling(tree, index);
 }
 
+SAMARA_INTERNAL void *tree_ceiling_value(const struct tree *tree, uint64_t index)
+{
+	const struct tree_leaf *leaf;
+	unsigned slot;
+
+	leaf = walk_hint(tree, index, &slot);
+	return LIKELY(leaf) ? leaf->value[slot] : walk_ceiling(tree, index).value;
+}
+
 SAMARA_INTERNAL void *tree_behind(const struct tree *tree, const void *value)
 {
 	uint64_t hint = LOAD(tree->hint);
