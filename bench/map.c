@@ -1,9 +1,9 @@
 /* map.c - the map beside the running kernel's own: the same calls on samara with threads, samara without, and Linux.
  *
- * Each of the three worlds runs every row in a process of its own, so that the kernel's maps hold what the row says and
- * little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two threads are
- * ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best` mark what reached them as
- * measured.  "scaled" is what that machine would have shown: the figure divided by how much slower the kernel's own is in
+ * Each of the three worlds runs every row in a process of its own, so that the kernel's maps hold what the row says
+ * and little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two
+ * threads are ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best` mark what
+ * reached them as measured.  "scaled" is what that machine would have shown: the figure divided by how much slower the kernel's own is in
  * this run than it was there (of the same row, or the median of all rows).  --json: one object on stdout instead of the
  * table; a number: that step only.
  */
@@ -114,9 +114,9 @@ static void bench_protect(const struct world *w)
 	add(w, "mprotect the middle page: merge", OTHERS, median(merge, REPEATS), 170, 110, 1480, "ns");
 }
 
-/* Lookups without a lock follow one random cycle over all VMAs: each is a file mapping whose offset is the next one's place,
- * so they wait for the index and for the VMA.  find_vma gives a pointer; the next address is a hash of it, and nobody waits
- * for the VMA's memory. */
+/* Lookups without a lock follow one random cycle over all VMAs: each is a file mapping whose offset is the next one's
+ * place, so they wait for the index and for the VMA.  find_vma gives a pointer; the next address is a hash of it, and
+ * nobody waits for the VMA's memory. */
 static struct samara_file *chain_make(const struct world *w, long n)
 {
 	struct samara_inode_desc desc = { .kind = SAMARA_INODE_REGULAR, .ino = 1 };

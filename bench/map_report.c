@@ -48,7 +48,7 @@ static const char *verdict(const struct row *row, double value)
 	return value <= row->stretch ? "best" : value <= row->ship ? "ok" : "miss";
 }
 
-/* What the machine of the targets would have shown, by the kernel's own figure there and here; only where both are times. */
+/* What the machine of the targets would have shown, by the kernel's own figure there and here; only of times. */
 static double scaled(const struct row *row, double slower)
 {
 	double now = row->value[WORLD_KERNEL], factor = row->kernel_then && now ? now / row->kernel_then : slower;

@@ -1,4 +1,4 @@
-/* map_threads.c - two threads that map, touch and unmap: in one address space, in their own, and with arithmetic alone. */
+/* map_threads.c - two threads that map, touch and unmap: in one address space, in their own; and arithmetic alone. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sys/wait.h>

@@ -25,7 +25,7 @@ static inline void lock_relax(unsigned pauses)
 	}
 }
 
-/* Whether the lock, seen free of everything in `busy`, could be had by watching it for a while. */
+/* Watch the lock for a while: take `hold` of it when nothing of `busy` is held.  Nobody is passed by who already sleeps. */
 static bool lock_spin(struct rwlock *lock, uint32_t busy, uint32_t hold)
 {
 	for (unsigned pauses = LOCK_FIRST_PAUSE; pauses <= LOCK_LAST_PAUSE; pauses *= 2) {
@@ -33,7 +33,6 @@ static bool lock_spin(struct rwlock *lock, uint32_t busy, uint32_t hold)
 
 		lock_relax(pauses);
 		seen = LOAD(lock->state);
-
 		if (!(seen & busy) && LOAD(lock->turn) == 0 &&
 		    __atomic_compare_exchange_n(&lock->state, &seen, seen + hold, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;

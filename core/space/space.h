@@ -18,9 +18,10 @@
 struct samara {
 	struct samara_port port;
 	struct samara_config config; /* with every default filled in */
-	int64_t committed_pages;     /* Committed_AS; atomic */
+	/* what every thread of the machine writes stands on lines of its own, away from what all of them read */
+	_Alignas(64) int64_t committed_pages; /* Committed_AS; atomic */
 	uint64_t huge_free[2];       /* pool for MAP_HUGETLB: 2 MiB, 1 GiB; atomic */
-	uint64_t next_anon_id;       /* atomic */
+	_Alignas(64) uint64_t next_anon_id; /* atomic */
 	uint64_t next_shmem_ino;     /* atomic; for shared anonymous memory */
 	int64_t objects;             /* address spaces, inodes and files alive; atomic */
 };
@@ -39,7 +40,7 @@ struct samara_mm {
 	struct samara *vm;
 	struct rwlock mmap_lock;
 	uint32_t refs; /* atomic */
-	struct tree tree;
+	_Alignas(64) struct tree tree;
 	/* counts, in pages */
 	uint64_t total_vm, peak_vm, data_vm, exec_vm, stack_vm, locked_vm;
 	uint32_t map_count;

@@ -253,8 +253,8 @@ static void shape_regap(struct tree *tree, uint64_t index)
 	gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
 }
 
-/* The finger's leaf is about to lose its only entry: rather than drop it, give it some of a neighbour that may have had no
- * room for it, for whoever maps and unmaps there would make and drop a leaf each time.  False: there is none. */
+/* The finger's leaf is about to lose its only entry: rather than drop it, give it some of a neighbour that may have had
+ * no room for it, for whoever maps and unmaps there would make and drop a leaf each time.  False: there is none. */
 SAMARA_INTERNAL bool shape_refill(struct tree *tree)
 {
 	const struct tree_leaf *leaf = tree->leaf;

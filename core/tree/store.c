@@ -119,8 +119,8 @@ static inline void store_gap(struct tree *tree, uint64_t before, uint64_t after)
 		gap_set(tree, gap_of_leaf(tree->leaf, tree->low, tree->high));
 }
 
-/* The simple stores, which are most of them: in the leaf's format, and its first entry stays where it is.  Each returns false
- * when it is something else, and nothing happened. */
+/* The simple stores, which are most of them: in the leaf's format, and its first entry stays where it is.  Each returns
+ * false when it is something else, and nothing happened. */
 
 static inline void leaf_open(struct tree_leaf *leaf)
 {

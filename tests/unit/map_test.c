@@ -195,6 +195,49 @@ static void test_forms_of_the_call(void **state)
 	world_close(&w);
 }
 
+static int given_up(void *self, uint32_t *word, uint32_t seen, int killable)
+{
+	(void)self;
+	(void)word;
+	(void)seen;
+	return killable ? -SAMARA_EINTR : 0;
+}
+
+static void nobody_sleeps(void *self, uint32_t *word, int count)
+{
+	(void)self;
+	(void)word;
+	(void)count;
+}
+
+static void test_killable_waits(void **state)
+{
+	struct samara_read_guard reader, second;
+	struct samara_write_guard writer;
+	struct samara_mm *mm;
+	struct samara *vm;
+	struct sim sim;
+
+	(void)state;
+	sim_init(&sim);
+	sim.port.wait = given_up;
+	sim.port.wake = nobody_sleeps;
+	assert_int_equal(samara_create(&sim.port, NULL, &vm), 0);
+	assert_int_equal(samara_mm_create(vm, NULL, &mm), 0);
+	samara_write_lock(mm, &writer);
+	assert_int_equal(samara_read_lock_killable(mm, &reader), -SAMARA_EINTR);
+	samara_write_downgrade(&writer, &reader);
+	assert_int_equal(samara_read_lock_killable(mm, &second), 0);
+	samara_read_unlock(&second);
+	assert_int_equal(samara_write_lock_killable(mm, &writer), -SAMARA_EINTR);
+	samara_read_unlock(&reader);
+	assert_int_equal(samara_write_lock_killable(mm, &writer), 0);
+	samara_write_unlock(&writer);
+	samara_mm_put(mm);
+	samara_destroy(vm);
+	assert_int_equal(sim.live_blocks, 0);
+}
+
 static void test_iterator_survives_changes(void **state)
 {
 	struct samara_write_guard g;
@@ -257,6 +300,7 @@ int main(void)
 		cmocka_unit_test(test_anonymous_names),
 		cmocka_unit_test(test_lookup_sees_what_is_there),
 		cmocka_unit_test(test_forms_of_the_call),
+		cmocka_unit_test(test_killable_waits),
 		cmocka_unit_test(test_iterator_survives_changes),
 		cmocka_unit_test(test_strict_overcommit),
 	};
