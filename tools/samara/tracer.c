@@ -500,9 +500,9 @@ static void follow(struct tracer *t)
 		}
 	}
 	setitimer(ITIMER_REAL, &none, NULL);
+	sigprocmask(SIG_SETMASK, &before, NULL); /* a last tick may be pending: our handler takes it, not the default */
 	sigaction(SIGALRM, &was, NULL);
 	catch_interrupts(were, false);
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (t->options->progress && isatty(2))
 		fputs("\r\033[K", stderr);
 }
