@@ -19,6 +19,8 @@ direction tree 'base|tree'
 direction vma 'base|tree|vma|space'
 direction space 'base|tree|vma|space'
 direction view 'base|view|space'
+direction frame 'base|frame'
+direction table 'base|frame|table'
 
 out=$(grep -rnE '^#include [<"]' core include | grep -vE '"(core|samara)/|<(limits|stdbool|stddef|stdint)\.h>')
 if [ -n "$out" ]; then bad "the core includes more than freestanding headers:"; printf '%s\n' "$out"; else ok; fi

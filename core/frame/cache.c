@@ -1,0 +1,168 @@
+/* cache.c - single frames without the lock of the lists: a few stacks, the frame that came back last goes out first.
+ *
+ * The frame on top is the one whose bytes and descriptor are warm.  An empty stack takes a block of
+ * 2^FRAME_CACHE_ORDER frames out of the lists and deals it in ascending order, so that memory that is touched in
+ * order lies in order; a full one gives its bottom, the coldest, back.  A frame in a stack is FRAME_CACHED, so its
+ * buddies do not join with it.
+ */
+#include "core/frame/frame.h"
+
+#define CACHE_BLOCK (1u << FRAME_CACHE_ORDER)
+#define DRAIN_ROUNDS 1000 /* looks at a cache that somebody holds: longer than a holder that runs */
+
+static inline bool cache_try(const struct frames *f, struct frame_cache *cache)
+{
+	if (!f->threads) {
+		ASSERT(!cache->taken);
+		cache->taken = 1;
+		return true;
+	}
+	return !LOAD(cache->taken) && !__atomic_exchange_n(&cache->taken, 1, __ATOMIC_ACQUIRE);
+}
+
+static inline void cache_leave(struct frame_cache *cache)
+{
+	STORE_RELEASE(cache->taken, 0);
+}
+
+static inline struct frame_cache *cache_at(const struct frames *f, unsigned cache)
+{
+	ASSERT(cache < f->cache_count);
+	return &f->caches[cache];
+}
+
+/* The cache is taken and empty. */
+static void cache_refill(struct frames *f, struct frame_cache *cache)
+{
+	struct frame *head;
+
+	mutex_lock(&f->lock, f->port);
+	head = buddy_take(f, FRAME_CACHE_ORDER);
+	if (head) {
+		uint8_t flags = head->flags;
+
+		for (unsigned i = 0; i < CACHE_BLOCK; i++) {
+			struct frame *frame = head + CACHE_BLOCK - 1 - i;
+
+			STORE(frame->kind, FRAME_CACHED);
+			frame->order = 0;
+			frame->flags = flags;
+			cache->stack[cache->count + i] = frame;
+		}
+		STORE(cache->count, CACHE_BLOCK);
+	} else {
+		/* only crumbs are left */
+		while (cache->count < CACHE_BLOCK / 4 && (head = buddy_take(f, 0)) != NULL) {
+			STORE(head->kind, FRAME_CACHED);
+			cache->stack[cache->count++] = head;
+		}
+	}
+	mutex_unlock(&f->lock, f->port);
+}
+
+/* The `count` coldest frames of a cache that is taken go back to the lists. */
+static void cache_spill(struct frames *f, struct frame_cache *cache, unsigned count)
+{
+	mutex_lock(&f->lock, f->port);
+	for (unsigned i = 0; i < count; i++)
+		buddy_give(f, cache->stack[i]);
+	mutex_unlock(&f->lock, f->port);
+	cache->count -= count;
+	for (unsigned i = 0; i < cache->count; i++)
+		cache->stack[i] = cache->stack[i + count];
+}
+
+static inline void cache_dress(const struct frames *f, struct frame *frame, enum frame_kind kind, void *owner, bool zero)
+{
+	if (zero && !(frame->flags & FRAME_ZERO))
+		zero_bytes(frame_host(f, frame), FRAME_BYTES);
+	frame->flags = 0;
+	frame->owner = owner;
+	STORE(frame->count, 1);
+	/* last, for a buddy that comes back and looks */
+	STORE(frame->kind, (uint8_t)kind);
+}
+
+SAMARA_INTERNAL struct frame *frame_alloc(struct frames *f, unsigned index, enum frame_kind kind, void *owner, bool zero)
+{
+	struct frame_cache *cache = cache_at(f, index);
+	struct frame *frame = NULL;
+
+	if (UNLIKELY(!cache_try(f, cache)))
+		return frame_alloc_block(f, 0, kind, owner, zero);
+	if (UNLIKELY(!cache->count))
+		cache_refill(f, cache);
+	if (LIKELY(cache->count)) {
+		frame = cache->stack[--cache->count];
+		if (cache->count)
+			__builtin_prefetch(cache->stack[cache->count - 1], 1);
+	}
+	cache_leave(cache);
+	if (UNLIKELY(!frame))
+		return frame_alloc_block(f, 0, kind, owner, zero);
+	cache_dress(f, frame, kind, owner, zero);
+	return frame;
+}
+
+SAMARA_INTERNAL unsigned frame_alloc_batch(struct frames *f, unsigned index, enum frame_kind kind, void *owner, bool zero,
+	struct frame **out, unsigned want)
+{
+	struct frame_cache *cache = cache_at(f, index);
+	unsigned got = 0;
+
+	if (cache_try(f, cache)) {
+		while (got < want) {
+			if (!cache->count)
+				cache_refill(f, cache);
+			if (!cache->count)
+				break;
+			out[got++] = cache->stack[--cache->count];
+		}
+		cache_leave(cache);
+		for (unsigned i = 0; i < got; i++)
+			cache_dress(f, out[i], kind, owner, zero);
+	}
+	for (; got < want; got++) {
+		out[got] = frame_alloc_block(f, 0, kind, owner, zero);
+		if (!out[got])
+			break;
+	}
+	return got;
+}
+
+SAMARA_INTERNAL void frame_release(struct frames *f, unsigned index, struct frame *frame)
+{
+	struct frame_cache *cache = cache_at(f, index);
+
+	ASSERT(frame->kind >= FRAME_TABLE && LOAD(frame->count) == 0);
+	if (UNLIKELY(frame->order || !cache_try(f, cache))) {
+		frame_block_free(f, frame);
+		return;
+	}
+	if (UNLIKELY(cache->count == FRAME_CACHE_MAX))
+		cache_spill(f, cache, 2 * CACHE_BLOCK);
+	frame->owner = NULL;
+	STORE(frame->kind, FRAME_CACHED);
+	cache->stack[cache->count++] = frame;
+	cache_leave(cache);
+}
+
+SAMARA_INTERNAL bool frames_drain(struct frames *f)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < f->cache_count; i++) {
+		struct frame_cache *cache = &f->caches[i];
+		int round = 0;
+
+		while (!cache_try(f, cache) && round < DRAIN_ROUNDS)
+			round++;
+		if (round == DRAIN_ROUNDS) {
+			all = false;
+			continue;
+		}
+		cache_spill(f, cache, cache->count);
+		cache_leave(cache);
+	}
+	return all;
+}

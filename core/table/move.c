@@ -1,0 +1,174 @@
+/* move.c - mremap: the entries of a range at another address, whole pages of the table where both addresses are
+ * aligned alike.
+ *
+ * Two passes of one descent.  The first makes everything that can fail: pages for the new range, small leaves where
+ * a huge one cannot stand; it moves nothing.  The second moves and cannot fail.  One lock at a time: an entry is in
+ * neither place for a moment, which nobody sees, because both ranges belong to the caller; the old translations go
+ * with the flush of the gather.
+ */
+#include "core/table/table.h"
+
+struct move_op {
+	struct table_gather *gather;
+	uint64_t offset; /* new address - old address, wrapping */
+	bool commit;
+};
+
+/* The slot for a whole entry of `level` at the new address, zero; NULL where pages below it are in use. */
+static int move_target(struct move_op *op, unsigned level, uint64_t to, uint64_t **slot)
+{
+	struct table_gather *g = op->gather;
+	struct table *t = g->table;
+	uint64_t *child;
+	struct frame *page;
+	int err = table_ensure(t, g->cache, to, level, slot);
+
+	ASSERT(err != -SAMARA_EEXIST);
+	if (err || !**slot)
+		return err;
+	ASSERT(entry_branch(t, **slot, level)); /* nothing is mapped there */
+	child = entry_page(t, **slot);
+	page = host_frame(t->frames, child);
+	if (page->used) {
+		*slot = NULL;
+		return 0;
+	}
+	range_detach(g, *slot, level, to);
+	__atomic_sub_fetch(&t->pages, 1, __ATOMIC_RELAXED);
+	page->next = g->tables;
+	g->tables = page;
+	return 0;
+}
+
+static void move_branch(struct table_gather *g, uint64_t *slot, uint64_t *into, unsigned level, uint64_t addr)
+{
+	struct table *t = g->table;
+	uint64_t entry = *slot;
+	struct frame *page;
+
+	range_detach(g, slot, level, addr);
+	page = table_lock(t, into);
+	STORE(page->used, page->used + 1);
+	STORE_RELEASE(*into, entry);
+	table_unlock(t, page);
+}
+
+/* `count` slots of one page to as many of another. */
+static void move_entries(struct table_gather *g, uint64_t *slot, uint64_t *into, unsigned count, unsigned level, uint64_t addr)
+{
+	struct table *t = g->table;
+
+	while (count) {
+		struct frame *page = table_lock(t, slot);
+		unsigned first = g->count, done;
+
+		done = range_downgrade(g, slot, count, level, addr, 0, 0, TABLE_CHANGE_MOVED);
+		table_unlock(t, page);
+		page = table_lock(t, into);
+		for (unsigned i = first; i < g->count; i++) {
+			uint64_t *at = into + ((g->changes[i].addr - addr) >> level_shift(level));
+
+			ASSERT(!*at);
+			STORE_RELEASE(*at, g->changes[i].old);
+		}
+		STORE(page->used, page->used + (g->count - first));
+		if (level)
+			__atomic_add_fetch(&t->huge, g->count - first, __ATOMIC_RELAXED);
+		table_unlock(t, page);
+		if (!g->sink->journal)
+			g->count = first;
+		slot += done;
+		into += done;
+		count -= done;
+		addr += (uint64_t)done << level_shift(level);
+		if (count)
+			gather_flush(g);
+	}
+}
+
+static int move_leaves(struct move_op *op, uint64_t *entries, uint64_t start, uint64_t end)
+{
+	struct table_gather *g = op->gather;
+
+	if (!LOAD(host_frame(g->table->frames, entries)->used))
+		return 0;
+	while (start < end) {
+		uint64_t to = start + op->offset, bytes = MIN(end - start, level_next(to, 1, UINT64_MAX) - to);
+		uint64_t *into;
+		int err = table_ensure(g->table, g->cache, to, 0, &into);
+
+		ASSERT(err != -SAMARA_EEXIST && !(err && op->commit));
+		if (err)
+			return err;
+		if (op->commit)
+			move_entries(g, entries + level_index(start, 0), into, (unsigned)(bytes >> FRAME_SHIFT), 0, start);
+		start += bytes;
+	}
+	return 0;
+}
+
+static int move_descend(struct move_op *op, uint64_t *entries, unsigned level, uint64_t start, uint64_t end)
+{
+	struct table_gather *g = op->gather;
+	struct table *t = g->table;
+	uint64_t next;
+
+	if (level == 0)
+		return move_leaves(op, entries, start, end);
+	for (; start < end; start = next) {
+		uint64_t *slot = entries + level_index(start, level), *into = NULL;
+		int err = 0;
+
+		next = level_next(start, level, end);
+		if (!*slot)
+			continue;
+		if (next - start == level_bytes(level) && !(op->offset & (level_bytes(level) - 1))) {
+			err = move_target(op, level, start + op->offset, &into);
+			ASSERT(!(err && op->commit));
+			if (err)
+				return err;
+		}
+		if (into) {
+			if (!op->commit)
+				continue;
+			if (entry_branch(t, *slot, level))
+				move_branch(g, slot, into, level, start);
+			else
+				move_entries(g, slot, into, 1, level, start);
+			continue;
+		}
+		if (entry_leaf(t, *slot, level)) {
+			ASSERT(!op->commit);
+			err = table_split(g, start, level);
+		}
+		if (!err)
+			err = move_descend(op, entry_page(t, *slot), level - 1, start, next);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes)
+{
+	struct table *t = g->table;
+	struct move_op op = { .gather = g, .offset = to - from };
+	unsigned top = t->format.levels - 1u;
+	int err;
+
+	ASSERT(!((from | to | bytes) & (FRAME_BYTES - 1)) && from + bytes <= table_span(t) && to + bytes <= table_span(t));
+	ASSERT(from + bytes <= to || to + bytes <= from);
+	if (!bytes)
+		return 0;
+	err = table_split_edges(g, from, from + bytes);
+	if (!err)
+		err = move_descend(&op, t->root, top, from, from + bytes);
+	if (!err) {
+		op.commit = true;
+		move_descend(&op, t->root, top, from, from + bytes);
+	} else {
+		from = to; /* what the first pass made */
+	}
+	/* empty pages go; there is nothing to unmap, so no huge leaf to split */
+	return table_unmap(g, from, from + bytes, from, from + bytes) ? -SAMARA_ENOMEM : err;
+}
