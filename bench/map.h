@@ -115,7 +115,7 @@ static inline void w_touch(const struct world *w, uint64_t addr)
 {
 	if (w->kind == WORLD_KERNEL)
 		*(volatile char *)(uintptr_t)addr = 1;
-	else if (samara_touch(w->mm, addr))
+	else if (samara_touch(w->mm, addr, 1))
 		die("touch failed");
 }
 

@@ -18,7 +18,7 @@ static unsigned child_vmas(int touch_first)
 		return 0;
 	samara_mmap(parent, 0x100000, 0x2000, RW, FIXED, NULL, 0);
 	if (touch_first)
-		samara_touch(parent, 0x100000);
+		samara_touch(parent, 0x100000, 1);
 	if (samara_fork(parent, &child))
 		return 0;
 	samara_mmap(child, 0x102000, 0x2000, RW, FIXED, NULL, 0);

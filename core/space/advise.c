@@ -105,12 +105,18 @@ static int flags_advice(const vma_t *vma, int advice, uint64_t *flags)
 }
 
 /* MADV_REMOVE punches a hole into a shared, writable file. */
-static int remove_advice(const vma_t *vma)
+static int remove_advice(const vma_t *vma, uint64_t start, uint64_t end)
 {
+	uint64_t offset = (vma->pgoff << PAGE_SHIFT) + (start - vma->start);
+
 	if ((vma->flags & VM_LOCKED) || !vma->file)
 		return -SAMARA_EINVAL;
 	if (!(vma->flags & VM_SHARED) || !(vma->flags & VM_MAYWRITE))
 		return -SAMARA_EACCES;
+	if ((int64_t)offset < 0)
+		return -SAMARA_EINVAL;
+	if (offset + (end - start) > vma->file->inode->desc.max_bytes)
+		return -SAMARA_EFBIG;
 	switch (vma->file->inode->desc.kind) {
 	case SAMARA_INODE_REGULAR: case SAMARA_INODE_SHMEM: case SAMARA_INODE_HUGETLB:
 		return 0;
@@ -150,7 +156,7 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64
 {
 	switch (advice) {
 	case SAMARA_MADV_REMOVE:
-		return remove_advice(vma);
+		return remove_advice(vma, start, end);
 	case SAMARA_MADV_COLD: case SAMARA_MADV_PAGEOUT:
 		return vma->flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB) ? -SAMARA_EINVAL : 0;
 	case SAMARA_MADV_FREE:
@@ -207,7 +213,7 @@ static int populate_advice(struct samara_mm *mm, uint64_t start, uint64_t end, i
 		to = MIN(vma->end, end);
 		if ((vma->flags & (VM_IO | VM_PFNMAP)) || !(vma->flags & (write ? VM_WRITE : VM_READ)))
 			return -SAMARA_EINVAL;
-		if (write && !(vma->flags & VM_SHARED))
+		if (write ? !(vma->flags & VM_SHARED) : read_gives_page(mm, vma))
 			anon_prepare(mm, vma);
 		if (vma_beyond_eof(vma, start, to) < to)
 			return -SAMARA_EFAULT;

@@ -33,6 +33,7 @@ static int stage_space(struct fork_build *b)
 	b->child->mdwe = p->mdwe & SAMARA_PR_MDWE_NO_INHERIT ? 0 : p->mdwe;
 	b->child->pkeys = p->pkeys;
 	b->child->execute_only_pkey = p->execute_only_pkey;
+	b->child->pkey_0_taken = p->pkey_0_taken;
 	return 0;
 }
 

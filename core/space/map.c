@@ -178,19 +178,19 @@ static int check_anonymous(struct mapping_build *b)
 }
 
 /* log2 of the huge page that the size bits name; 0: the machine has none such. */
-static unsigned huge_log2(uint64_t flags)
+static unsigned huge_log2(const struct samara *vm, uint64_t flags)
 {
 	unsigned bits = flags >> SAMARA_MAP_HUGE_SHIFT & SAMARA_MAP_HUGE_MASK;
 
 	if (bits == 0)
 		return 21;
-	return bits == 21 || bits == 30 ? bits : 0;
+	return bits == 21 || (bits == 30 && !vm->config.no_gbpages) ? bits : 0;
 }
 
 /* MAP_ANONYMOUS | MAP_HUGETLB is a file of hugetlbfs from here on; done before the lock in Linux, so before every other check. */
 static int make_huge_file(struct samara_mm *mm, struct mapping_build *b, uint64_t *length)
 {
-	unsigned log2 = huge_log2(b->request->flags);
+	unsigned log2 = huge_log2(mm->vm, b->request->flags);
 	uint64_t size;
 	int err;
 

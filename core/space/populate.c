@@ -11,6 +11,12 @@ static bool is_private_writable(const vma_t *vma)
 	return (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
 }
 
+/* Does reading untouched memory give it a page of its own, as a write would? */
+SAMARA_INTERNAL bool read_gives_page(const struct samara_mm *mm, const vma_t *vma)
+{
+	return mm->vm->config.no_zero_page && !(vma->flags & VM_SHARED) && vma_is_anonymous(vma);
+}
+
 /* The key of execute-only memory forbids every load. */
 static bool is_execute_only(const struct samara_mm *mm, const vma_t *vma)
 {
@@ -63,7 +69,7 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 		ok = vma->flags & VM_ACCESS;
 		if (ok && !(vma->flags & (VM_READ | VM_WRITE)) && (!(vma->flags & VM_MAYREAD) || is_execute_only(mm, vma)))
 			ok = false;
-		if (ok && is_private_writable(vma))
+		if (ok && (is_private_writable(vma) || read_gives_page(mm, vma)))
 			anon_prepare(mm, vma);
 		if (ok && no_huge_page(mm, vma))
 			ok = false;
@@ -75,14 +81,14 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 	return 0;
 }
 
-int samara_touch(struct samara_mm *mm, samara_va addr)
+int samara_touch(struct samara_mm *mm, samara_va addr, int write)
 {
 	struct samara_write_guard g;
 	vma_t *vma;
 
 	samara_write_lock(mm, &g);
 	vma = tree_get(&mm->tree, addr);
-	if (vma && !(vma->flags & VM_SHARED))
+	if (vma && !(vma->flags & VM_SHARED) && (write || read_gives_page(mm, vma)))
 		anon_prepare(mm, vma);
 	samara_write_unlock(&g);
 	return vma ? 0 : -SAMARA_EFAULT;

@@ -159,6 +159,11 @@ int samara_pkey_alloc(struct samara_mm *mm, uint64_t flags, uint64_t rights)
 	if (flags || (rights & ~3ull))
 		return -SAMARA_EINVAL;
 	samara_write_lock(mm, &g);
+	if (!mm->vm->config.pkeys && !mm->pkey_0_taken) {
+		/* without the feature the kernel has key 0 alone, gives it out once, and only then finds that it cannot be set */
+		mm->pkey_0_taken = true;
+		key = -SAMARA_EINVAL;
+	}
 	for (int k = 1; mm->vm->config.pkeys && key < 0 && k < 16; k++)
 		if (!(mm->pkeys >> k & 1)) {
 			mm->pkeys |= 1u << k;

@@ -268,6 +268,7 @@ int samara_exec(struct samara_mm *mm, const struct samara_mm_params *params)
 	mm->mdwe = 0;
 	mm->pkeys = 1;
 	mm->execute_only_pkey = -1;
+	mm->pkey_0_taken = false;
 	apply_params(mm, params);
 	samara_write_unlock(&g);
 	return 0;

@@ -53,6 +53,7 @@ struct samara_mm {
 	uint32_t thp_disabled; /* PR_SET_THP_DISABLE: 0, 1, or 3 with PR_THP_DISABLE_EXCEPT_ADVISED */
 	uint32_t pkeys;       /* allocated protection keys, bit set */
 	int execute_only_pkey;
+	bool pkey_0_taken;    /* without protection keys: see samara_pkey_alloc */
 	/* VMA slabs (vma_alloc.c) */
 	struct vma_slab *slabs;
 	struct samara_vma *free_vmas;
@@ -137,6 +138,7 @@ SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child);
 /* populate.c: fault [start, end) in as far as ranges are concerned; stops at the first VMA that cannot be, with its errno. */
 SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t end, bool ignore_errors);
 SAMARA_INTERNAL int mm_expand_stack(struct samara_mm *mm, vma_t *vma, uint64_t addr);
+SAMARA_INTERNAL bool read_gives_page(const struct samara_mm *mm, const vma_t *vma);
 SAMARA_INTERNAL uint64_t vma_beyond_eof(const vma_t *vma, uint64_t start, uint64_t end);
 SAMARA_INTERNAL bool vma_sealed(const vma_t *vma);
 SAMARA_INTERNAL int mm_check(struct samara_mm *mm);

@@ -56,6 +56,8 @@ struct samara_config {
 	unsigned no_ksm : 1;            /* CONFIG_KSM=n: MADV_MERGEABLE EINVAL */
 	unsigned memory_failure : 1;    /* CONFIG_MEMORY_FAILURE: MADV_HWPOISON, MADV_SOFT_OFFLINE */
 	unsigned no_vsyscall : 1;       /* no [vsyscall] line in maps */
+	unsigned no_zero_page : 1;      /* reading untouched anonymous memory gives it a page of its own (some virtual machines, s390) */
+	unsigned no_gbpages : 1;        /* the processor has no 1 GiB pages: MAP_HUGE_1GB is EINVAL */
 	uint32_t numa_nodes;            /* default 1 */
 	uint32_t shmem_minor;           /* device number that maps shows for shared anonymous memory: 00:%02x; default 1 */
 	uint32_t hugetlb_minor;         /* the same for MAP_ANONYMOUS | MAP_HUGETLB; default 0xf; both depend on the kernel's boot */
@@ -191,9 +193,10 @@ int samara_uffd_unregister(struct samara_mm *mm, void *context, samara_va start,
 int samara_uffd_release(struct samara_mm *mm, void *context);
 
 /* The range part of a page fault.  Merging depends on which mappings were written to, so an embedder that handles
- * pages itself tells samara of the first write to each private mapping (later ones change nothing and are cheap).
+ * pages itself tells samara of the first write to each private mapping (later ones change nothing and are cheap).  A read (`write`
+ * 0) counts on machines with no_zero_page, and only for anonymous memory.
  * -EFAULT: nothing is mapped there.  -ENOMEM. */
-int samara_touch(struct samara_mm *mm, samara_va addr);
+int samara_touch(struct samara_mm *mm, samara_va addr, int write);
 /* Stack growth: a fault at `addr` below a VM_GROWSDOWN mapping.  0: `addr` is mapped now (or already was).
  * -EFAULT: no such mapping.  -ENOMEM: a limit or the guard gap refuses. */
 int samara_expand_stack(struct samara_mm *mm, samara_va addr);

@@ -38,7 +38,7 @@ static void scene_open(struct scene *s)
 		must(samara_mmap(s->w.mm, 0x1000000 + i * 4 * PAGE, 3 * PAGE, RW, FIXED, NULL, 0));
 	must(samara_mmap(s->w.mm, 0x2000000, 16 * PAGE, RW, SAMARA_MAP_SHARED | SAMARA_MAP_FIXED, s->file, 0));
 	must(samara_mmap(s->w.mm, 0x3000000, 16 * PAGE, RW, FIXED, NULL, 0));
-	must(samara_touch(s->w.mm, 0x3000000));
+	must(samara_touch(s->w.mm, 0x3000000, 1));
 	must(samara_mlock(s->w.mm, 0x3004000, 2 * PAGE));
 	must(samara_mmap(s->w.mm, 0x4000000, 16 * PAGE, SAMARA_PROT_READ, FIXED, NULL, 0));
 	must(samara_shmat(s->w.mm, s->segment, "/SYSV00000000 (deleted)", 0x5000000, 0));

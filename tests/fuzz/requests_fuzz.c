@@ -204,7 +204,7 @@ static void request(struct world *w, struct input *in)
 		break;
 	case 31:
 		if (samara_expand_stack(mm, a) == 0)
-			samara_touch(mm, a);
+			samara_touch(mm, a, 1);
 		break;
 	}
 }

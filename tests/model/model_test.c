@@ -82,7 +82,7 @@ static void test_random_requests(void **state)
 			assert_int_equal(samara_mprotect(w.mm, addr, bytes, prot), model_protect(at, pages, prot));
 			break;
 		case 5:
-			(void)samara_touch(w.mm, addr);
+			(void)samara_touch(w.mm, addr, 1);
 			break;
 		}
 		compare(w.mm);

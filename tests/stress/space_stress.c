@@ -46,7 +46,7 @@ static void one_request(uint64_t *rng)
 	case 7: (void)samara_madvise(mm, at, length, SAMARA_MADV_DONTFORK + (int)(next_random(rng) & 1)); break;
 	case 8: (void)samara_mlock(mm, at, length); break;
 	case 9: (void)samara_munlock(mm, at, length); break;
-	case 10: (void)samara_touch(mm, at); break;
+	case 10: (void)samara_touch(mm, at, 1); break;
 	case 11:
 		placed = samara_mmap(mm, 0, length, prot, anon, NULL, 0);
 		if (placed > 0)

@@ -32,8 +32,8 @@ static void test_history_keeps_mappings_apart(void **state)
 	/* two mappings, each written to before they touch: their histories differ */
 	samara_mmap(w.mm, 0x100000, PAGE, RW, FIXED, NULL, 0);
 	samara_mmap(w.mm, 0x102000, PAGE, RW, FIXED, NULL, 0);
-	assert_int_equal(samara_touch(w.mm, 0x100000), 0);
-	assert_int_equal(samara_touch(w.mm, 0x102000), 0);
+	assert_int_equal(samara_touch(w.mm, 0x100000, 1), 0);
+	assert_int_equal(samara_touch(w.mm, 0x102000, 1), 0);
 	samara_mmap(w.mm, 0x101000, PAGE, RW, FIXED, NULL, 0);
 	assert_int_equal(vmas(w.mm), 2); /* only the left merge */
 	world_close(&w);
@@ -81,7 +81,7 @@ static void test_fork_of_fork(void **state)
 	(void)state;
 	world_open(&w);
 	samara_mmap(w.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
-	samara_touch(w.mm, 0x100000);
+	samara_touch(w.mm, 0x100000, 1);
 	samara_mlock(w.mm, 0x100000, PAGE);
 	samara_mmap(w.mm, 0x200000, PAGE, RW, FIXED, NULL, 0);
 	samara_madvise(w.mm, 0x200000, PAGE, SAMARA_MADV_DONTFORK);

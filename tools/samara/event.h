@@ -99,7 +99,7 @@ struct ev_machine { /* hdr: what samara_config wants; zero members: not recorded
 	uint32_t max_map_count;
 	uint64_t mmap_min_addr, dac_mmap_min_addr, huge_pages_2m, huge_pages_1g;
 	uint32_t stack_guard_gap_pages, numa_nodes;
-	bool no_thp, anon_vma_name, soft_dirty, pkeys, no_ksm, memory_failure, no_vsyscall;
+	bool no_thp, anon_vma_name, soft_dirty, pkeys, no_ksm, memory_failure, no_vsyscall, no_zero_page, no_gbpages;
 };
 
 struct event {

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "fuzz.h"
+#include "host.h"
 
 /* ---- the host ---- */
 
@@ -93,11 +94,10 @@ void fuzz_host_learn(struct fuzz_host *host)
 	c->no_ksm = access("/sys/kernel/mm/ksm", F_OK) != 0;
 	c->memory_failure = access("/proc/sys/vm/memory_failure_recovery", F_OK) == 0;
 	c->soft_dirty = maps_have("/proc/self/smaps", " sd ");
+	c->no_zero_page = !host_zero_page();
+	c->no_gbpages = !host_gbpages();
 	c->no_vsyscall = !maps_have("/proc/self/maps", "[vsyscall]");
-	int pkey = (int)syscall(SYS_pkey_alloc, 0, 0);
-	c->pkeys = pkey > 0;
-	if (pkey > 0)
-		syscall(SYS_pkey_free, pkey);
+	c->pkeys = host_pkeys(); /* asking pkey_alloc would leave a mark in the processes that are forked from us */
 	c->numa_nodes = 1;
 	host->capabilities = strtoull("0", NULL, 16);
 	FILE *f = fopen("/proc/self/status", "re");
@@ -319,7 +319,7 @@ static int64_t touch(struct samara_mm *mm, uint64_t addr, bool write, int64_t ke
 		return -EACCES;
 	if (kernel == -EFAULT || kernel == -EACCES)
 		return 0; /* a guard region, if anything (touches_agree() decides): such a fault leaves no history */
-	return write ? samara_touch(mm, addr) : 0;
+	return samara_touch(mm, addr, write);
 }
 
 static int64_t set_rlimit(struct samara_mm *mm, int which, uint64_t cur)

@@ -87,6 +87,9 @@ static bool make_machine(struct judge *judge, const struct ev_machine *m)
 		config.no_ksm = m->no_ksm;
 		config.memory_failure = m->memory_failure;
 		config.no_vsyscall = m->no_vsyscall;
+		judge->no_zero_page = m->no_zero_page;
+		config.no_gbpages = m->no_gbpages;
+		config.no_zero_page = m->no_zero_page;
 	}
 	port.self = judge;
 	port.random = port_random;

@@ -128,7 +128,7 @@ static void touch_range(struct judged *space, uint64_t start, uint64_t length)
 		samara_read_unlock(&g);
 		if (!vma || vma_start >= end)
 			return;
-		samara_touch(space->mm, vma_start > at ? vma_start : at);
+		samara_touch(space->mm, vma_start > at ? vma_start : at, 1);
 		at = vma_end;
 	}
 }
@@ -319,7 +319,6 @@ void judge_touch(struct judge *judge, struct judged *space, const struct event *
 {
 	bool told = ev->kind == EV_AF;
 
-	(void)judge;
 	for (size_t i = 0; i < ev->fault_n; i++) {
 		const struct ev_fault *fault = &ev->fault[i];
 		struct samara_read_guard g;
@@ -333,14 +332,15 @@ void judge_touch(struct judge *judge, struct judged *space, const struct event *
 
 			inside = samara_vma_start(vma) <= fault->addr;
 			grows = !inside && flags & SAMARA_VM_GROWSDOWN;
-			fresh = !samara_vma_faulted(vma) && !(flags & SAMARA_VM_SHARED) && (told || flags & SAMARA_VM_WRITE);
+			fresh = !samara_vma_faulted(vma) && !(flags & SAMARA_VM_SHARED) &&
+				(told || flags & SAMARA_VM_WRITE || judge->no_zero_page);
 		}
 		samara_read_unlock(&g);
 		if (grows && !samara_expand_stack(space->mm, fault->addr))
 			inside = true;
-		if (!inside || !fresh || !(fault->write || told))
+		if (!inside || !fresh || !(fault->write || told || judge->no_zero_page))
 			continue;
-		samara_touch(space->mm, fault->addr);
+		samara_touch(space->mm, fault->addr, fault->write || told);
 		if (space->racing && !told)
 			space->doubt = "merging after another thread's first touch during a call";
 		if (told && space->calls)

@@ -28,6 +28,7 @@ struct judge {
 	struct judge_oracle oracle;
 	struct samara *vm;
 	struct files *files;
+	bool no_zero_page;        /* of the machine: reads of anonymous memory are first touches too */
 	struct judged *space[1024];
 	struct judge_counts counts;
 	struct {

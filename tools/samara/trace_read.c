@@ -410,6 +410,8 @@ static void read_machine(struct trace_reader *r, struct event *ev, const json_t 
 	m->no_ksm = get_int(r, o, "no_ksm", 0, 1, false);
 	m->memory_failure = get_int(r, o, "memory_failure", 0, 1, false);
 	m->no_vsyscall = get_int(r, o, "no_vsyscall", 0, 1, false);
+	m->no_gbpages = get_int(r, o, "no_gbpages", 0, 1, false);
+	m->no_zero_page = get_int(r, o, "no_zero_page", 0, 1, false);
 }
 
 static void read_end(struct trace_reader *r, struct event *ev, const json_t *o)

@@ -305,6 +305,8 @@ static json_t *machine_json(const struct ev_machine *m)
 	set_int(o, "no_ksm", m->no_ksm);
 	set_int(o, "memory_failure", m->memory_failure);
 	set_int(o, "no_vsyscall", m->no_vsyscall);
+	set_int(o, "no_gbpages", m->no_gbpages);
+	set_int(o, "no_zero_page", m->no_zero_page);
 	return o;
 }
 

@@ -570,6 +570,7 @@ int tracer_run(const struct tracer_options *options, tracer_sink *sink, void *se
 	task->space->users = 1;
 	event_reset(&t->ev, EV_HDR);
 	probe_machine(&t->ev, options->every);
+	t->no_zero_page = t->ev.machine.no_zero_page;
 	tracer_emit(t);
 	if (write(go, "", 1) != 1)
 		t->stop = true;

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include <zlib.h>
+#include "host.h"
 #include "tracer_state.h"
 
 int probe_open(pid_t tid, const char *leaf)
@@ -319,12 +320,9 @@ static void read_machine(struct ev_machine *m)
 	m->soft_dirty = config_says(config, "MEM_SOFT_DIRTY", false);
 	m->no_ksm = !config_says(config, "KSM", true);
 	m->memory_failure = config_says(config, "MEMORY_FAILURE", false);
-	if (config_says(config, "X86_INTEL_MEMORY_PROTECTION_KEYS", false) && (file = fopen("/proc/cpuinfo", "re"))) {
-		while (fgets(line, sizeof(line), file))
-			if (!strncmp(line, "flags", 5))
-				m->pkeys = strstr(line, " ospke") != NULL;
-		fclose(file);
-	}
+	m->pkeys = config_says(config, "X86_INTEL_MEMORY_PROTECTION_KEYS", false) && host_pkeys();
+	m->no_zero_page = !host_zero_page();
+	m->no_gbpages = !host_gbpages();
 	m->no_vsyscall = true;
 	if ((file = fopen("/proc/self/maps", "re"))) {
 		while (fgets(line, sizeof(line), file))

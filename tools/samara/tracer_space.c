@@ -135,8 +135,10 @@ void space_flush(struct tracer *t, struct space *space)
 			size_t at = maps_find(&space->known, record->addr);
 			struct map_line *line = &space->known.line[at];
 
-			if (!record->write || at == space->known.n || line->start > record->addr || line->perm[3] != 'p' ||
-			    line->perm[1] != 'w' || line->mark)
+			bool reads = t->no_zero_page && line->perm[3] == 'p' && !*line->path;
+
+			if (at == space->known.n || line->start > record->addr || line->perm[3] != 'p' || line->mark ||
+			    !(reads || (record->write && line->perm[1] == 'w')))
 				continue;
 			line->mark = true;
 		}

@@ -53,6 +53,7 @@ struct tracer {
 	struct faults *faults;
 	struct open_files *files;
 	struct event ev;
+	bool no_zero_page; /* the machine has none: see samara.h */
 	struct task *task[4096];
 	struct space **space;      /* those alive */
 	size_t space_n, space_room;
