@@ -110,6 +110,8 @@ SAMARA_INTERNAL struct frame *frame_alloc_block(struct frames *f, unsigned order
 		frames_drain(f);
 	}
 	head->owner = owner;
+	head->used = 0;
+	head->marks = 0;
 	if (zero && !(head->flags & FRAME_ZERO))
 		zero_bytes(frame_host(f, head), (size_t)FRAME_BYTES << order);
 	head->flags = 0;

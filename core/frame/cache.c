@@ -77,6 +77,8 @@ static inline void cache_dress(const struct frames *f, struct frame *frame, enum
 	if (zero && !(frame->flags & FRAME_ZERO))
 		zero_bytes(frame_host(f, frame), FRAME_BYTES);
 	frame->flags = 0;
+	frame->used = 0;
+	frame->marks = 0;
 	frame->owner = owner;
 	STORE(frame->count, 1);
 	/* last, for a buddy that comes back and looks */
@@ -144,6 +146,27 @@ SAMARA_INTERNAL void frame_release(struct frames *f, unsigned index, struct fram
 	frame->owner = NULL;
 	STORE(frame->kind, FRAME_CACHED);
 	cache->stack[cache->count++] = frame;
+	cache_leave(cache);
+}
+
+SAMARA_INTERNAL void frame_release_many(struct frames *f, unsigned index, struct frame *const *frames, unsigned count)
+{
+	struct frame_cache *cache = cache_at(f, index);
+
+	if (UNLIKELY(!cache_try(f, cache))) {
+		for (unsigned i = 0; i < count; i++)
+			frame_block_free(f, frames[i]);
+		return;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct frame *frame = frames[i];
+
+		if (UNLIKELY(cache->count == FRAME_CACHE_MAX))
+			cache_spill(f, cache, 2 * CACHE_BLOCK);
+		frame->owner = NULL;
+		STORE(frame->kind, FRAME_CACHED);
+		cache->stack[cache->count++] = frame;
+	}
 	cache_leave(cache);
 }
 

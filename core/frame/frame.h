@@ -59,13 +59,21 @@ struct frame {
 	uint64_t count; /* atomic; references low, entries that map it high */
 	uint8_t kind, order, flags;
 	uint8_t level;  /* table pages: 0 is the leaf level */
-	uint32_t lock;  /* table pages: of the entries, and of `used` */
+	uint32_t lock;  /* table pages: of the entries, and of `used`; file pages: the page lock */
 	void *owner;
-	struct frame *next, *prev; /* the buddy list, else the owner's */
-	uint64_t index; /* the owner's: page offset */
-	uint32_t used;  /* table pages: entries that are not zero */
-	uint32_t spare;
-	uint64_t data;  /* the owner's */
+	union {
+		struct {
+			struct frame *next, *prev; /* the buddy list, else the owner's */
+			uint64_t index;            /* the owner's: page offset */
+			uint64_t data;             /* the owner's */
+		};
+		struct samara_rcu_head rcu; /* a page of a page table that waits for its readers to go */
+	};
+	union {
+		uint32_t used; /* table pages: entries that are not zero */
+		uint32_t pins; /* others: references that hold the frame where it is mapped (samara_pin); atomic */
+	};
+	uint32_t marks; /* the owner's, atomic: PAGE_... of core/cache/cache.h */
 };
 
 _Static_assert(sizeof(struct frame) == 64, "a cache line");
@@ -127,6 +135,8 @@ SAMARA_INTERNAL struct frame *frame_alloc(struct frames *f, unsigned cache, enum
 SAMARA_INTERNAL unsigned frame_alloc_batch(struct frames *f, unsigned cache, enum frame_kind kind, void *owner, bool zero,
 	struct frame **out, unsigned want);
 SAMARA_INTERNAL void frame_release(struct frames *f, unsigned cache, struct frame *frame); /* count is zero */
+/* As many as the array has, all single and with count zero. */
+SAMARA_INTERNAL void frame_release_many(struct frames *f, unsigned cache, struct frame *const *frames, unsigned count);
 SAMARA_INTERNAL bool frames_drain(struct frames *f); /* every cache into the lists; false: one was taken all the time */
 
 /* -- arithmetic -- */

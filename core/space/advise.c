@@ -172,13 +172,52 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64
 	case SAMARA_MADV_GUARD_INSTALL:
 		if (vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_LOCKED))
 			return -SAMARA_EINVAL;
-		if (vma_is_anonymous(vma))
-			anon_prepare(mm, vma);
-		return 0;
+		return vma_is_anonymous(vma) ? anon_prepare(mm, vma) : 0;
 	case SAMARA_MADV_GUARD_REMOVE:
 		return vma->flags & (VM_SPECIAL | VM_HUGETLB) ? -SAMARA_EINVAL : 0;
 	}
 	return 0; /* WILLNEED: nothing that a map without pages can refuse */
+}
+
+/* Give the pages of a hole in the file up.  The file is kept while mappings of it are looked through. */
+static int punch(const vma_t *vma, uint64_t start, uint64_t end)
+{
+	uint64_t offset = (vma->pgoff << PAGE_SHIFT) + (start - vma->start);
+
+	return inode_punch(vma->file->inode, offset, offset + (end - start));
+}
+
+static void read_ahead(const vma_t *vma, uint64_t start, uint64_t end)
+{
+	if (vma->file && !vma_is_anonymous(vma))
+		(void)samara_file_readahead(vma->file, (vma->pgoff << PAGE_SHIFT) + (start - vma->start), end - start);
+}
+
+/* The advice was allowed: what it does to pages. */
+static int apply_to_pages(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, int advice)
+{
+	switch (advice) {
+	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_DONTNEED_LOCKED:
+		zap_range(mm, start, end, 0, 0, ZAP_KEEP_GUARDS);
+		return 0;
+	case SAMARA_MADV_FREE:
+		pages_give_up(mm, start, end);
+		return 0;
+	case SAMARA_MADV_REMOVE:
+		return punch(vma, start, end);
+	case SAMARA_MADV_COLD: case SAMARA_MADV_PAGEOUT:
+		zap_bits(mm, start, end, TABLE_ACCESSED);
+		return 0;
+	case SAMARA_MADV_WILLNEED:
+		read_ahead(vma, start, end);
+		return 0;
+	case SAMARA_MADV_GUARD_INSTALL:
+		return guard_install(mm, start, end);
+	case SAMARA_MADV_GUARD_REMOVE:
+		guard_remove(mm, start, end);
+		return 0;
+	}
+	return 0;
 }
 
 /* The part [start, end) of one VMA; *out covers it afterwards. */
@@ -191,8 +230,10 @@ static int advise_one(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t
 	if (seal_forbids(vma, advice))
 		return -SAMARA_EPERM;
 	err = flags_advice(vma, advice, &flags);
-	if (err > 0)
-		return pages_advice(mm, vma, start, end, advice);
+	if (err > 0) {
+		err = pages_advice(mm, vma, start, end, advice);
+		return err || !mm_has_memory(mm) ? err : apply_to_pages(mm, vma, start, end, advice);
+	}
 	if (err || flags == vma->flags)
 		return err;
 	err = vma_modify(mm, vma, start, end, flags, vma->extra, out);
@@ -213,9 +254,15 @@ static int populate_advice(struct samara_mm *mm, uint64_t start, uint64_t end, i
 		to = MIN(vma->end, end);
 		if ((vma->flags & (VM_IO | VM_PFNMAP)) || !(vma->flags & (write ? VM_WRITE : VM_READ)))
 			return -SAMARA_EINVAL;
-		if (write ? !(vma->flags & VM_SHARED) : read_gives_page(mm, vma))
-			anon_prepare(mm, vma);
-		if (vma_beyond_eof(vma, start, to) < to)
+		if (mm_has_memory(mm)) {
+			int err = fault_populate(mm, vma, start, to, write ? SAMARA_WRITE : SAMARA_READ);
+
+			if (err)
+				return err;
+		} else if (write ? !(vma->flags & VM_SHARED) : read_gives_page(mm, vma)) {
+			(void)anon_prepare(mm, vma);
+		}
+		if (no_huge_page(mm, vma) || vma_beyond_eof(vma, start, to) < to)
 			return -SAMARA_EFAULT;
 		start = to;
 	}

@@ -66,7 +66,7 @@ static const char *check_all(struct samara_mm *mm)
 		return "I11: more is locked than VmLck says";
 	if (vma_slabs_check(mm, s.vmas))
 		return "I12: VMA slabs and their free list disagree with the map";
-	return NULL;
+	return mm_memory_check(mm);
 }
 
 SAMARA_INTERNAL int mm_check(struct samara_mm *mm)

@@ -7,6 +7,7 @@ SAMARA_INTERNAL void mm_empty(struct samara_mm *mm)
 	struct tree_iter iter;
 	vma_t *vma;
 
+	zap_all(mm);
 	tree_iter_init(&iter, &mm->tree, 0);
 	while ((vma = tree_iter_next(&iter))) {
 		if (vma->flags & VM_ACCOUNT)
@@ -44,14 +45,24 @@ static int install(struct samara_mm *mm, const struct samara_install *what)
 		spec.extra->special = what->special;
 		spec.extra->has_close = true;
 	}
-	if (what->faulted || what->inherited)
+	if (what->faulted || what->inherited) {
+		if (mm_has_memory(mm)) {
+			spec.anon = anon_create(mm->vm);
+			if (!spec.anon) {
+				extra_put(mm->vm, spec.extra);
+				return -SAMARA_ENOMEM;
+			}
+		}
 		spec.anon_id = __atomic_add_fetch(&mm->vm->next_anon_id, 1, __ATOMIC_RELAXED);
+	}
 	spec.inherited = what->inherited;
 	if (what->vm_flags & VM_ACCOUNT)
 		vm_recharge(mm->vm, pages);
 	vma = vma_take(mm);
 	vma_fill(vma, mm, &spec);
 	extra_put(mm->vm, spec.extra);
+	if (spec.anon)
+		anon_put(spec.anon);
 	mm_link(mm, vma);
 	mm_account(mm, spec.flags, (int64_t)pages);
 	if (spec.flags & VM_LOCKED)

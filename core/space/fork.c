@@ -2,7 +2,8 @@
  *
  *   space     an empty address space with the parent's layout, limits and credentials
  *   charge    every accountable mapping that the child will have
- *   tree      the VMAs and their index, in one ascending pass
+ *   tree      the VMAs and their index, in one ascending pass; each joins the reverse maps of its file and family
+ *   pages     entries of the page table, shared until somebody writes (core/fault/fork.c)
  *
  * A stage that fails has undone itself; the stages before it are undone newest first.  The parent is only read, so it looks
  * unchanged to every observer whatever happens.  Differences of the child: nothing is locked, mappings of
@@ -108,6 +109,7 @@ static void *copy_for_child(void *arg, void *value, bool *stop)
 	if (vma->anon_id && !(vma->flags & VM_WIPEONFORK)) {
 		spec.anon_id = __atomic_add_fetch(&child->vm->next_anon_id, 1, __ATOMIC_RELAXED);
 		spec.inherited = true;
+		spec.anon = vma->anon;
 	}
 	copy = vma_take(child);
 	vma_fill(copy, child, &spec);
@@ -117,16 +119,47 @@ static void *copy_for_child(void *arg, void *value, bool *stop)
 	return copy;
 }
 
+static void undo_tree(struct fork_build *b)
+{
+	struct samara_mm *child = b->child;
+
+	vma_give_all(child);
+	tree_destroy(&child->tree);
+	tree_init(&child->tree, mm_port(child));
+	child->map_count = 0;
+	child->total_vm = child->data_vm = child->exec_vm = child->stack_vm = 0;
+}
+
 static int stage_tree(struct fork_build *b)
 {
 	int err = tree_duplicate(&b->child->tree, &b->parent->tree, copy_for_child, b->child);
 
 	/* the child's tree is empty after a failure; its VMAs are in its slabs, and counted */
-	if (err) {
-		vma_give_all(b->child);
-		b->child->map_count = 0;
-		b->child->total_vm = b->child->data_vm = b->child->exec_vm = b->child->stack_vm = 0;
-	}
+	if (err)
+		undo_tree(b);
+	return err;
+}
+
+/* May the mapping hold pages that the child cannot find again by itself? */
+static bool has_own_pages(const vma_t *vma)
+{
+	return vma->anon_id && !(vma->flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_SHARED));
+}
+
+static int stage_pages(struct fork_build *b)
+{
+	struct tree_iter iter;
+	vma_t *vma;
+	int err = 0;
+
+	if (!mm_has_memory(b->parent))
+		return 0;
+	tree_iter_init(&iter, &b->parent->tree, 0);
+	while (!err && (vma = tree_iter_next(&iter)))
+		if (has_own_pages(vma))
+			err = fault_fork(b->child, b->parent, vma);
+	if (err)
+		zap_all(b->child);
 	return err;
 }
 
@@ -137,7 +170,8 @@ static const struct fork_stage {
 } fork_stages[] = {
 	{ "space", stage_space, undo_space },
 	{ "charge", stage_charge, undo_charge },
-	{ "tree", stage_tree, NULL }, /* the last: nothing after it can fail */
+	{ "tree", stage_tree, undo_tree },
+	{ "pages", stage_pages, NULL }, /* the last: nothing after it can fail */
 };
 
 SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)

@@ -378,6 +378,7 @@ static void begin(struct mapping_build *b, const struct map_request *request)
 	b->spec.private_data = NULL;
 	b->spec.anon_id = 0;
 	b->spec.inherited = false;
+	b->spec.anon = NULL;
 }
 
 SAMARA_INTERNAL int64_t mm_mmap(struct samara_mm *mm, const struct map_request *request, bool *populate)

@@ -5,11 +5,8 @@
  */
 #include "core/space/space.h"
 
-static int64_t mmap_pages(struct samara_mm *mm, struct map_request *request, struct samara_file *file)
+static int64_t mmap_pages(struct samara_mm *mm, struct map_request *request, struct samara_file *file, bool *populate)
 {
-	bool populate = false;
-	int64_t at;
-
 	if (!(request->flags & SAMARA_MAP_ANONYMOUS)) {
 		if (!file)
 			return -SAMARA_EBADF;
@@ -22,30 +19,34 @@ static int64_t mmap_pages(struct samara_mm *mm, struct map_request *request, str
 			request->length = (request->length + size - 1) & ~(size - 1);
 		}
 	}
-	at = mm_mmap(mm, request, &populate);
-	if (at >= 0 && populate)
-		(void)mm_populate(mm, (uint64_t)at, (uint64_t)at + PAGE_ALIGN(request->length), true);
-	return at;
+	return mm_mmap(mm, request, populate);
+}
+
+/* Failures after the mapping exists do not undo it. */
+static void fill(struct samara_mm *mm, int64_t at, uint64_t length)
+{
+	(void)mm_populate(mm, (uint64_t)at, (uint64_t)at + PAGE_ALIGN(length), true);
 }
 
 int64_t samara_mmap_with(struct samara_write_guard *g, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t offset)
 {
 	struct map_request request = { .addr = addr, .length = length, .prot = prot, .flags = flags, .pgoff = offset >> PAGE_SHIFT };
+	bool populate = false;
+	int64_t at;
 
-	return offset & ~PAGE_MASK ? -SAMARA_EINVAL : mmap_pages(g->read.mm, &request, file);
+	if (offset & ~PAGE_MASK)
+		return -SAMARA_EINVAL;
+	at = mmap_pages(g->read.mm, &request, file, &populate);
+	if (at >= 0 && populate)
+		fill(g->read.mm, at, request.length);
+	return at;
 }
 
 int64_t samara_mmap(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t offset)
 {
-	struct samara_write_guard g;
-	int64_t at;
-
-	samara_write_lock(mm, &g);
-	at = samara_mmap_with(&g, addr, length, prot, flags, file, offset);
-	samara_write_unlock(&g);
-	return at;
+	return offset & ~PAGE_MASK ? -SAMARA_EINVAL : samara_mmap_pgoff(mm, addr, length, prot, flags, file, offset >> PAGE_SHIFT);
 }
 
 int64_t samara_mmap_pgoff(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
@@ -53,11 +54,20 @@ int64_t samara_mmap_pgoff(struct samara_mm *mm, samara_va addr, uint64_t length,
 {
 	struct map_request request = { .addr = addr, .length = length, .prot = prot, .flags = flags, .pgoff = pgoff };
 	struct samara_write_guard g;
+	struct samara_read_guard r;
+	bool populate = false;
 	int64_t at;
 
 	samara_write_lock(mm, &g);
-	at = mmap_pages(mm, &request, file);
-	samara_write_unlock(&g);
+	at = mmap_pages(mm, &request, file, &populate);
+	if (LIKELY(at < 0 || !populate)) {
+		samara_write_unlock(&g);
+		return at;
+	}
+	/* pages are faulted in with the write side given up, so that others go on */
+	samara_write_downgrade(&g, &r);
+	fill(mm, at, request.length);
+	samara_read_unlock(&r);
 	return at;
 }
 

@@ -62,10 +62,10 @@ static uint64_t locked_pages_in(const struct samara_mm *mm, uint64_t start, uint
 	return pages;
 }
 
-static int do_mlock(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t lock)
+/* *end: up to where, from the page of `start`, pages are to be faulted in. */
+static int do_mlock(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t lock, uint64_t *end)
 {
 	uint64_t limit = mm_limit(mm, LIMIT_MEMLOCK) >> PAGE_SHIFT, pages;
-	int err;
 
 	if (!mm_can_lock(mm))
 		return -SAMARA_EPERM;
@@ -77,10 +77,8 @@ static int do_mlock(struct samara_mm *mm, uint64_t start, uint64_t length, uint6
 		if (pages > limit)
 			return -SAMARA_ENOMEM;
 	}
-	err = lock_range(mm, start, length, lock);
-	if (!err)
-		err = mm_populate(mm, start, start + length, false);
-	return err == -SAMARA_EFAULT ? -SAMARA_ENOMEM : err;
+	*end = start + length;
+	return lock_range(mm, start, length, lock);
 }
 
 int samara_mlock(struct samara_mm *mm, samara_va addr, uint64_t length)
@@ -91,13 +89,21 @@ int samara_mlock(struct samara_mm *mm, samara_va addr, uint64_t length)
 int samara_mlock2(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t flags)
 {
 	struct samara_write_guard g;
+	struct samara_read_guard r;
+	uint64_t end = 0;
 	int err;
 
 	if (flags & ~SAMARA_MLOCK_ONFAULT)
 		return -SAMARA_EINVAL;
 	samara_write_lock(mm, &g);
-	err = do_mlock(mm, addr, length, flags ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED);
-	samara_write_unlock(&g);
+	err = do_mlock(mm, addr, length, flags ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED, &end);
+	samara_write_downgrade(&g, &r);
+	if (!err) {
+		err = mm_populate(mm, addr & PAGE_MASK, end, false);
+		/* what could not be faulted in for a lack of memory may be there the next time (mlock(2)) */
+		err = err == -SAMARA_EFAULT ? -SAMARA_ENOMEM : err == -SAMARA_ENOMEM ? -SAMARA_EAGAIN : err;
+	}
+	samara_read_unlock(&r);
 	return err;
 }
 

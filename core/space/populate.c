@@ -11,12 +11,6 @@ static bool is_private_writable(const vma_t *vma)
 	return (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
 }
 
-/* Does reading untouched memory give it a page of its own, as a write would? */
-SAMARA_INTERNAL bool read_gives_page(const struct samara_mm *mm, const vma_t *vma)
-{
-	return mm->vm->config.no_zero_page && !(vma->flags & VM_SHARED) && vma_is_anonymous(vma);
-}
-
 /* The key of execute-only memory forbids every load. */
 static bool is_execute_only(const struct samara_mm *mm, const vma_t *vma)
 {
@@ -42,7 +36,7 @@ SAMARA_INTERNAL uint64_t vma_beyond_eof(const vma_t *vma, uint64_t start, uint64
 }
 
 /* hugetlbfs without a promise and with an empty pool: SIGBUS at the first touch. */
-static bool no_huge_page(const struct samara_mm *mm, const vma_t *vma)
+SAMARA_INTERNAL bool no_huge_page(const struct samara_mm *mm, const vma_t *vma)
 {
 	const struct samara_inode *inode;
 
@@ -69,8 +63,15 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 		ok = vma->flags & VM_ACCESS;
 		if (ok && !(vma->flags & (VM_READ | VM_WRITE)) && (!(vma->flags & VM_MAYREAD) || is_execute_only(mm, vma)))
 			ok = false;
+		if (ok && mm_has_memory(mm)) {
+			int err = fault_populate(mm, vma, from, to, is_private_writable(vma) ? SAMARA_WRITE : SAMARA_READ | SAMARA_FORCE);
+
+			if (err && !ignore_errors)
+				return err;
+			continue;
+		}
 		if (ok && (is_private_writable(vma) || read_gives_page(mm, vma)))
-			anon_prepare(mm, vma);
+			(void)anon_prepare(mm, vma);
 		if (ok && no_huge_page(mm, vma))
 			ok = false;
 		if (ok && vma_beyond_eof(vma, from, to) < to)
@@ -85,56 +86,16 @@ int samara_touch(struct samara_mm *mm, samara_va addr, int write)
 {
 	struct samara_write_guard g;
 	vma_t *vma;
+	int err = 0;
 
 	samara_write_lock(mm, &g);
 	vma = tree_get(&mm->tree, addr);
-	if (vma && !(vma->flags & VM_SHARED) && (write || read_gives_page(mm, vma)))
-		anon_prepare(mm, vma);
+	if (!vma)
+		err = -SAMARA_EFAULT;
+	else if (!(vma->flags & VM_SHARED) && (write || read_gives_page(mm, vma)))
+		err = anon_prepare(mm, vma);
 	samara_write_unlock(&g);
-	return vma ? 0 : -SAMARA_EFAULT;
-}
-
-/* expand_downwards: `vma` grows so that its first page is that of `addr`. */
-SAMARA_INTERNAL int mm_expand_stack(struct samara_mm *mm, vma_t *vma, uint64_t addr)
-{
-	uint64_t gap = (uint64_t)mm->vm->config.stack_guard_gap_pages << PAGE_SHIFT, pages, size;
-	vma_t *prev;
-	int err;
-
-	addr &= PAGE_MASK;
-	if (!(vma->flags & VM_GROWSDOWN))
-		return -SAMARA_EFAULT;
-	if (addr < mm->vm->config.mmap_min_addr)
-		return -SAMARA_EPERM;
-	if (addr >= vma->start)
-		return 0;
-	prev = mm_prev(mm, addr + 1);
-	if (prev && !(prev->flags & VM_GROWSDOWN) && (prev->flags & VM_ACCESS) && addr - prev->end < gap)
-		return -SAMARA_ENOMEM;
-	if (prev && prev->end > addr)
-		return -SAMARA_ENOMEM;
-	err = mm_reserve(mm, 0);
-	if (err)
-		return err;
-	anon_prepare(mm, vma);
-	pages = (vma->start - addr) >> PAGE_SHIFT;
-	size = vma->end - addr;
-	if (pages > vma->pgoff)
-		return -SAMARA_ENOMEM;
-	if (!mm_may_expand(mm, vma->flags, pages) || size > mm_limit(mm, LIMIT_STACK) ||
-	    !mm_may_lock(mm, vma->flags, pages << PAGE_SHIFT))
-		return -SAMARA_ENOMEM;
-	err = mm_charge(mm, pages);
-	if (err)
-		return err;
-	if (!(vma->flags & VM_ACCOUNT))
-		vm_uncharge(mm->vm, pages);
-	if (vma->flags & VM_LOCKED)
-		mm->locked_vm += pages;
-	mm_account(mm, vma->flags, (int64_t)pages);
-	vma_set_range(vma, addr, vma->end, vma->pgoff - pages);
-	tree_store(&mm->tree, addr, vma->end, vma);
-	return 0;
+	return err;
 }
 
 int samara_expand_stack(struct samara_mm *mm, samara_va addr)

@@ -35,6 +35,7 @@ static int protect_one(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_
 		vm_uncharge(mm->vm, charged);
 		return err;
 	}
+	zap_protect(mm, *out, start, end);
 	if ((old & VM_ACCOUNT) && !(flags & VM_ACCOUNT))
 		vm_uncharge(mm->vm, pages);
 	mm_account(mm, old, -(int64_t)pages);

@@ -118,7 +118,7 @@ static vma_t *copy_vma(struct remap *r, uint64_t at)
 	vma_t *vma = r->vma, *copy;
 	struct vma_spec spec = { .start = at, .end = at + r->new_length, .flags = vma->flags, .file = vma->file,
 		.pgoff = vma->pgoff + ((r->addr - vma->start) >> PAGE_SHIFT), .private_data = vma->private_data,
-		.extra = vma->extra, .anon_id = vma->anon_id, .inherited = vma->inherited };
+		.extra = vma->extra, .anon_id = vma->anon_id, .inherited = vma->inherited, .anon = vma->anon };
 
 	if (vma_is_anonymous(vma) && !vma->anon_id)
 		spec.pgoff = at >> PAGE_SHIFT;
@@ -153,7 +153,7 @@ static int64_t move(struct remap *r, uint64_t at)
 	/* the kernel asks for what a shrinking move gives up, too; it is not kept */
 	uint64_t charge = r->flags & SAMARA_MREMAP_DONTUNMAP ? new_pages : r->delta >> PAGE_SHIFT;
 	bool accounted = r->vma->flags & VM_ACCOUNT, locked = r->vma->flags & VM_LOCKED, stays = r->flags & SAMARA_MREMAP_DONTUNMAP;
-	uint64_t flags = r->vma->flags;
+	uint64_t flags = r->vma->flags, moved;
 	vma_t *copy;
 	int err;
 
@@ -168,11 +168,23 @@ static int64_t move(struct remap *r, uint64_t at)
 			return err;
 	}
 	err = mm_reserve(mm, 3);
+	vma_lock_write(mm, r->vma);
+	moved = MIN(r->old_length, r->new_length);
+	if (!err)
+		err = zap_move_prepare(mm, r->addr, at, moved);
 	if (accounted && (err || r->shrinks))
 		vm_uncharge(mm->vm, charge);
 	if (err)
 		return err;
 	copy = copy_vma(r, at);
+	/* found by the reverse maps in both places; in between nobody looks */
+	if (mm_has_memory(mm) && moved) {
+		vma_t *from = tree_get(&mm->tree, r->addr);
+
+		rmap_lock_vma(from);
+		zap_move(mm, r->addr, at, moved);
+		rmap_unlock_vma(from);
+	}
 	mm_account(mm, flags, (int64_t)new_pages);
 	if (locked)
 		mm->locked_vm += new_pages;
@@ -180,6 +192,9 @@ static int64_t move(struct remap *r, uint64_t at)
 	if (stays) {
 		vma_set_flags(r->vma, r->vma->flags & ~VM_LOCKED_MASK);
 		if (copy != r->vma && r->vma->start == r->addr && r->vma->end == r->addr + r->old_length) {
+			vma_lock_write(mm, r->vma);
+			if (r->vma->anon)
+				rmap_leave_family(r->vma);
 			r->vma->anon_id = 0;
 			r->vma->inherited = false;
 		}
@@ -236,7 +251,7 @@ static int grow_in_place(struct remap *r)
 	uint64_t end = vma->end, delta = r->new_length - r->old_length, pages = delta >> PAGE_SHIFT, flags = vma->flags;
 	struct vma_spec spec = { .start = end, .end = end + delta, .flags = flags, .file = vma->file,
 		.pgoff = vma->pgoff + vma_pages(vma), .private_data = vma->private_data, .extra = vma->extra,
-		.anon_id = vma->anon_id, .inherited = vma->inherited };
+		.anon_id = vma->anon_id, .inherited = vma->inherited, .anon = vma->anon };
 	int err = flags & VM_ACCOUNT ? mm_charge(mm, pages) : 0;
 
 	if (err)

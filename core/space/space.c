@@ -66,6 +66,8 @@ static int resolve_config(struct samara_config *to, const struct samara_config *
 	if (to->overcommit_memory < 0 || to->overcommit_memory > 2 || to->mmap_min_addr & ~PAGE_MASK || to->numa_nodes > 64 ||
 	    to->total_pages > 1ull << 40 || to->swap_pages > 1ull << 40)
 		return -SAMARA_EINVAL;
+	if (to->table_format > SAMARA_TABLE_SV48 || !to->memory != !to->memory_pages || to->cpus > FRAME_CACHES_MAX)
+		return -SAMARA_EINVAL;
 	return 0;
 }
 
@@ -97,6 +99,11 @@ int samara_create(const struct samara_port *port, const struct samara_config *co
 	vm->config = resolved;
 	vm->huge_free[0] = resolved.huge_pages_2m;
 	vm->huge_free[1] = resolved.huge_pages_1g;
+	err = vm_memory_init(vm);
+	if (err) {
+		whole.free(whole.self, vm, sizeof(*vm));
+		return err;
+	}
 	*out = vm;
 	return 0;
 }
@@ -111,6 +118,7 @@ void samara_destroy(struct samara *vm)
 		vm_panic(vm, __FILE__, __LINE__, "samara_destroy: Committed_AS is not zero");
 	if (port.barrier)
 		port.barrier(port.self);
+	vm_memory_fini(vm);
 	port.free(port.self, vm, sizeof(*vm));
 }
 
@@ -214,6 +222,7 @@ static void default_limits(struct samara_mm *mm)
 int samara_mm_create(struct samara *vm, const struct samara_mm_params *params, struct samara_mm **out)
 {
 	struct samara_mm *mm;
+	int err;
 
 	if (!vm || !out || !params_valid(params))
 		return -SAMARA_EINVAL;
@@ -222,11 +231,23 @@ int samara_mm_create(struct samara *vm, const struct samara_mm_params *params, s
 		return -SAMARA_ENOMEM;
 	mm->vm = vm;
 	mm->refs = 1;
+	mm->lock_seq = 1;
 	mm->pkeys = 1;
 	mm->execute_only_pkey = -1;
 	tree_init(&mm->tree, &vm->port);
 	default_limits(mm);
 	apply_params(mm, params);
+	err = mm_memory_init(mm);
+	if (err) {
+		vm_free(vm, mm, sizeof(*mm));
+		return err;
+	}
+	mutex_lock(&vm->spaces_lock, &vm->port);
+	mm->next = vm->spaces;
+	if (mm->next)
+		mm->next->prev = mm;
+	vm->spaces = mm;
+	mutex_unlock(&vm->spaces_lock, &vm->port);
 	__atomic_add_fetch(&vm->objects, 1, __ATOMIC_RELAXED);
 	*out = mm;
 	return 0;
@@ -246,6 +267,15 @@ void samara_mm_put(struct samara_mm *mm)
 	mm_empty(mm);
 	tree_destroy(&mm->tree);
 	vma_slabs_release(mm);
+	mm_memory_fini(mm);
+	mutex_lock(&vm->spaces_lock, &vm->port);
+	if (mm->next)
+		mm->next->prev = mm->prev;
+	if (mm->prev)
+		mm->prev->next = mm->next;
+	else
+		vm->spaces = mm->next;
+	mutex_unlock(&vm->spaces_lock, &vm->port);
 	__atomic_sub_fetch(&vm->objects, 1, __ATOMIC_RELAXED);
 	vm_free(vm, mm, sizeof(*mm));
 }

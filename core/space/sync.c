@@ -1,11 +1,29 @@
 /* sync.c - msync(2) and mincore(2): the walks and their errors.
  *
- * Neither changes the map.  What they say about pages needs pages: see docs/differences.md for mincore's answer.
+ * Neither changes the map.  While a file's pages are written mmap_lock is given up: the file is held by a reference, and the walk goes on
+ * at the address behind.
  */
 #include "core/space/space.h"
 
-static int do_msync(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t flags)
+/* The pages of [start, end), which one shared mapping of a file maps, are written.  The guard is given up meanwhile. */
+static int sync_part(struct samara_read_guard *g, const vma_t *vma, uint64_t start, uint64_t end)
 {
+	struct samara_mm *mm = g->mm;
+	struct samara_file *file = vma->file;
+	uint64_t first = vma->pgoff + ((start - vma->start) >> PAGE_SHIFT);
+	int err;
+
+	samara_file_get(file);
+	samara_read_unlock(g);
+	err = file_sync_pages(file, first, first + ((end - start) >> PAGE_SHIFT) - 1);
+	samara_file_put(file);
+	samara_read_lock(mm, g);
+	return err;
+}
+
+static int do_msync(struct samara_read_guard *g, uint64_t start, uint64_t length, uint64_t flags)
+{
+	struct samara_mm *mm = g->mm;
 	uint64_t end = start + PAGE_ALIGN(length);
 	int unmapped = 0;
 
@@ -19,6 +37,7 @@ static int do_msync(struct samara_mm *mm, uint64_t start, uint64_t length, uint6
 		return 0;
 	for (;;) {
 		vma_t *vma = mm_find(mm, start);
+		uint64_t from;
 
 		if (!vma)
 			return -SAMARA_ENOMEM;
@@ -32,7 +51,14 @@ static int do_msync(struct samara_mm *mm, uint64_t start, uint64_t length, uint6
 		}
 		if ((flags & SAMARA_MS_INVALIDATE) && (vma->flags & VM_LOCKED))
 			return -SAMARA_EBUSY;
+		from = start;
 		start = vma->end;
+		if ((flags & SAMARA_MS_SYNC) && vma->file && (vma->flags & VM_SHARED) && mm_has_memory(mm)) {
+			int err = sync_part(g, vma, from, MIN(start, end));
+
+			if (err)
+				return err;
+		}
 		if (start >= end)
 			return unmapped;
 	}
@@ -44,7 +70,7 @@ int samara_msync(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t
 	int err;
 
 	samara_read_lock(mm, &g);
-	err = do_msync(mm, addr, length, flags);
+	err = do_msync(&g, addr, length, flags);
 	samara_read_unlock(&g);
 	return err;
 }
@@ -63,12 +89,15 @@ int samara_mincore(struct samara_mm *mm, samara_va addr, uint64_t length, unsign
 	for (uint64_t at = addr; !err && at < end;) {
 		vma_t *vma = tree_get(&mm->tree, at);
 
-		if (!vma)
+		if (!vma) {
 			err = -SAMARA_ENOMEM;
-		else
-			at = vma->end;
+			break;
+		}
+		if (vec && mm_has_memory(mm))
+			fault_mincore(mm, vma, at, MIN(vma->end, end), vec + ((at - addr) >> PAGE_SHIFT));
+		at = vma->end;
 	}
 	samara_read_unlock(&g);
-	/* what is resident is known once there are pages; without `vec` the call checks the range */
-	return !err && vec && length ? -SAMARA_ENOSYS : err;
+	/* a map without memory checks the range */
+	return !err && vec && length && !mm_has_memory(mm) ? -SAMARA_ENOSYS : err;
 }

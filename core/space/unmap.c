@@ -71,6 +71,33 @@ static void close_range(vma_t *vma, uint64_t from, uint64_t to)
 		vma->file->inode->ops.close(vma->file->inode->desc.self, from, to);
 }
 
+/* The pages of a range that goes, and pages of the page table that nobody else has a mapping in.  `first` is the first VMA in it. */
+static void unmap_pages(struct samara_mm *mm, vma_t *first, uint64_t start, uint64_t end)
+{
+	uint64_t floor = start, ceiling = end;
+	vma_t *vma = first;
+
+	if (!mm_has_memory(mm))
+		return;
+	if (first->start >= start) {
+		const vma_t *prev = mm_prev(mm, first->start);
+
+		floor = prev ? prev->end : 0;
+	}
+	for (; vma && vma->start < end; vma = mm_next(mm, vma)) {
+		vma_lock_write(mm, vma);
+		if (vma->end >= end) {
+			const vma_t *next = vma->end > end ? vma : mm_next(mm, vma);
+
+			ceiling = vma->end > end ? end : next ? next->start : table_span(&mm->table);
+			break;
+		}
+	}
+	if (!vma || vma->start >= end)
+		ceiling = vma ? vma->start : table_span(&mm->table);
+	zap_range(mm, MAX(start, first->start), MIN(end, table_span(&mm->table)), floor, ceiling, ZAP_ALL);
+}
+
 SAMARA_INTERNAL void unmap_commit(struct samara_mm *mm, const struct unmap_plan *plan, bool store)
 {
 	uint64_t start = plan->start, end = plan->end;
@@ -80,6 +107,7 @@ SAMARA_INTERNAL void unmap_commit(struct samara_mm *mm, const struct unmap_plan 
 		return;
 	if (vma->start < start && vma->end > end)
 		vma_split(mm, vma, end);
+	unmap_pages(mm, vma, start, end);
 	while (vma && vma->start < end) {
 		vma_t *next = vma->end < end ? mm_next(mm, vma) : NULL;
 		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);

@@ -144,7 +144,7 @@ SAMARA_INTERNAL void table_install(struct table *t, struct frame *page, uint64_t
 {
 	uint64_t old = *slot, rights = t->format.write | t->format.user | t->format.exec;
 
-	ASSERT(page->level == level && page->owner == t && page->lock && entry);
+	ASSERT(page->level == level && page->owner == t && LOAD(page->lock) && entry);
 	if (!old) {
 		STORE(page->used, page->used + 1);
 	} else if (entry_present(old)) {

@@ -149,26 +149,46 @@ static int move_descend(struct move_op *op, uint64_t *entries, unsigned level, u
 	return 0;
 }
 
-SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes)
+static bool move_valid(const struct table *t, uint64_t from, uint64_t to, uint64_t bytes)
+{
+	return !((from | to | bytes) & (FRAME_BYTES - 1)) && from + bytes <= table_span(t) && to + bytes <= table_span(t) &&
+	       (from + bytes <= to || to + bytes <= from);
+}
+
+SAMARA_INTERNAL int table_move_prepare(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes)
 {
 	struct table *t = g->table;
 	struct move_op op = { .gather = g, .offset = to - from };
-	unsigned top = t->format.levels - 1u;
 	int err;
 
-	ASSERT(!((from | to | bytes) & (FRAME_BYTES - 1)) && from + bytes <= table_span(t) && to + bytes <= table_span(t));
-	ASSERT(from + bytes <= to || to + bytes <= from);
+	ASSERT(move_valid(t, from, to, bytes));
 	if (!bytes)
 		return 0;
 	err = table_split_edges(g, from, from + bytes);
 	if (!err)
-		err = move_descend(&op, t->root, top, from, from + bytes);
-	if (!err) {
-		op.commit = true;
-		move_descend(&op, t->root, top, from, from + bytes);
-	} else {
-		from = to; /* what the first pass made */
-	}
-	/* empty pages go; there is nothing to unmap, so no huge leaf to split */
-	return table_unmap(g, from, from + bytes, from, from + bytes) ? -SAMARA_ENOMEM : err;
+		err = move_descend(&op, t->root, t->format.levels - 1u, from, from + bytes);
+	/* what the pass made goes again; there is nothing to unmap, so no huge leaf to split */
+	if (err)
+		(void)table_unmap(g, to, to + bytes, to, to + bytes);
+	return err;
+}
+
+SAMARA_INTERNAL void table_move_commit(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes)
+{
+	struct move_op op = { .gather = g, .offset = to - from, .commit = true };
+
+	ASSERT(move_valid(g->table, from, to, bytes));
+	if (!bytes)
+		return;
+	(void)move_descend(&op, g->table->root, g->table->format.levels - 1u, from, from + bytes);
+	(void)table_unmap(g, from, from + bytes, from, from + bytes);
+}
+
+SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes)
+{
+	int err = table_move_prepare(g, from, to, bytes);
+
+	if (!err)
+		table_move_commit(g, from, to, bytes);
+	return err;
 }

@@ -31,6 +31,29 @@ static inline void gather_range(struct table_gather *g, uint64_t start, uint64_t
 	g->end = MAX(g->end, end);
 }
 
+static void table_page_reclaim(struct samara_rcu_head *head)
+{
+	struct frame *page = CONTAINER_OF(head, struct frame, rcu);
+	struct frames *frames = page->owner;
+
+	page->next = page->prev = NULL;
+	page->index = page->data = 0;
+	frame_put_zero(frames, 0, page);
+}
+
+/* An empty page that no branch names any more: software walkers may still be inside. */
+SAMARA_INTERNAL void table_page_free(struct frames *frames, unsigned cache, struct frame *page)
+{
+	const struct samara_port *port = frames->port;
+
+	if (!port->defer) {
+		frame_put_zero(frames, cache, page);
+		return;
+	}
+	page->owner = frames;
+	port->defer(port->self, &page->rcu, table_page_reclaim);
+}
+
 SAMARA_INTERNAL void gather_flush(struct table_gather *g)
 {
 	if (g->start < g->end) {
@@ -48,7 +71,7 @@ SAMARA_INTERNAL void gather_flush(struct table_gather *g)
 
 		g->tables = page->next;
 		page->next = NULL;
-		frame_put_zero(g->table->frames, g->cache, page);
+		table_page_free(g->table->frames, g->cache, page);
 	}
 }
 
@@ -63,7 +86,7 @@ static inline __attribute__((always_inline)) unsigned range_clear(struct table_g
 	for (i = 0; i < count; i++) {
 		uint64_t old = LOAD(slot[i]);
 
-		if (!old)
+		if (!old || (UNLIKELY(g->keep_soft) && !entry_present(old)))
 			continue;
 		if (UNLIKELY(change == limit))
 			break;

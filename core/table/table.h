@@ -28,7 +28,10 @@
  * and changes present entries by atomic operations; without it they are plain stores, five nanoseconds a page
  * cheaper.
  *
- * Nothing here calls the port, except to sleep on a lock.  Sharing leaf pages between tables is not done yet; it
+ * A software walker looks at pages and locks their words inside the port's read-side section (RCU): a page that goes is memory
+ * until it has left, and all zero, so that it finds nothing there.
+ *
+ * Nothing here calls the port, except to sleep on a lock and to defer the freeing of a page.  Sharing leaf pages between tables is not done yet; it
  * fits in as a page whose frame has more than one reference, to be copied where table_ensure and range.c descend.
  */
 #ifndef SAMARA_CORE_TABLE_H
@@ -72,14 +75,11 @@ struct table {
 	bool hardware;
 };
 
-/* An entry that went or changed.  The low bits of addr: the level, and TABLE_CHANGE_ flags. */
-struct table_change {
-	uint64_t addr, old;
-};
-
-#define TABLE_CHANGE_LEVEL 7u
-#define TABLE_CHANGE_KEPT 8u   /* it still stands, with fewer rights */
-#define TABLE_CHANGE_MOVED 16u /* it stands at another address */
+/* An entry that went or changed: what the port hears of (port.h). */
+#define table_change samara_entry_change
+#define TABLE_CHANGE_LEVEL SAMARA_CHANGE_LEVEL
+#define TABLE_CHANGE_KEPT SAMARA_CHANGE_KEPT
+#define TABLE_CHANGE_MOVED SAMARA_CHANGE_MOVED
 #define TABLE_CHANGE_BITS 0xfffu
 
 struct table_sink {
@@ -101,6 +101,7 @@ struct table_gather {
 	struct table_change *changes;
 	unsigned count, max, cache;
 	uint64_t start, end;  /* to be invalidated; empty: start > end */
+	bool keep_soft;       /* clearing passes over software entries */
 	struct frame *tables; /* pages that go */
 };
 
@@ -125,6 +126,7 @@ SAMARA_INTERNAL int table_split(struct table_gather *g, uint64_t addr, unsigned 
 SAMARA_INTERNAL void gather_begin(struct table_gather *g, struct table *t, const struct table_sink *sink,
 	struct table_change *changes, unsigned max, unsigned cache);
 SAMARA_INTERNAL void gather_flush(struct table_gather *g); /* also ends it */
+SAMARA_INTERNAL void table_page_free(struct frames *frames, unsigned cache, struct frame *page);
 SAMARA_INTERNAL int table_split_edges(struct table_gather *g, uint64_t start, uint64_t end);
 /* Pages of the table that lie wholly in [floor, ceiling) and are empty after go too; equal: none does. */
 SAMARA_INTERNAL int table_unmap(struct table_gather *g, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling);
@@ -157,6 +159,9 @@ SAMARA_INTERNAL int table_copy(struct table *to, struct table_gather *g, uint64_
 /* move.c: mremap.  Ranges do not overlap; nothing is mapped in the new one, and both belong to the caller wholly. 
  * Whole pages of the table move where both are aligned alike.  -ENOMEM before anything moved. */
 SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
+/* The same in two steps, between which nobody else may change either range: the second cannot fail. */
+SAMARA_INTERNAL int table_move_prepare(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
+SAMARA_INTERNAL void table_move_commit(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
 
 /* check.c.  Nobody else at work.  0 or the number of the broken invariant. */
 SAMARA_INTERNAL int table_check(struct table *t);

@@ -5,7 +5,7 @@
  * The name stands from column 73 on.  A mapping of a file shows the file's path; others their special name, [heap], [stack], or the
  * name that PR_SET_VMA_ANON_NAME gave.  Anonymous memory shows offset 0.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 #include "core/view/text.h"
 
 #define NAME_COLUMN 73

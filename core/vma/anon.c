@@ -5,7 +5,13 @@
  * Here a history is an identity: anon_id.  Pieces of a split share it, a forked child gets a new one that is
  * marked inherited, and a first fault takes over that of a neighbour with which the VMA could merge but for its access rights.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
+
+/* Does reading untouched memory give it a page of its own, as a write would? */
+SAMARA_INTERNAL bool read_gives_page(const struct samara_mm *mm, const vma_t *vma)
+{
+	return mm->vm->config.no_zero_page && !(vma->flags & VM_SHARED) && vma_is_anonymous(vma);
+}
 
 /* May ranges with these histories become one?  Same history: yes.  Only one has any: unless it came through fork. */
 SAMARA_INTERNAL bool anon_mergeable(uint64_t a, bool a_inherited, uint64_t b, bool b_inherited)
@@ -33,19 +39,42 @@ static bool anon_reusable(const vma_t *old)
 	return old->anon_id && !old->inherited;
 }
 
-SAMARA_INTERNAL void anon_prepare(struct samara_mm *mm, vma_t *vma)
+/* mmap_lock is held, either side.  On a machine with memory the VMA also gets a family, in which the reverse map finds it: 
+ * -ENOMEM when that cannot be had. */
+SAMARA_INTERNAL int anon_prepare(struct samara_mm *mm, vma_t *vma)
 {
-	vma_t *next, *prev;
+	const vma_t *next, *prev, *like = NULL;
+	struct anon *fresh = NULL, *anon = NULL;
+	uint64_t id;
 
-	if (vma->anon_id)
-		return;
+	if (LOAD_ACQUIRE(vma->anon_id))
+		return 0;
+	if (mm_has_memory(mm)) {
+		fresh = anon_create(mm->vm);
+		if (!fresh)
+			return -SAMARA_ENOMEM;
+		mutex_lock(&mm->anon_lock, mm_port(mm));
+		if (vma->anon_id) {
+			mutex_unlock(&mm->anon_lock, mm_port(mm));
+			anon_put(fresh);
+			return 0;
+		}
+	}
 	next = mm_next(mm, vma);
 	prev = mm_prev(mm, vma->start);
 	if (next && anon_compatible(vma, next) && anon_reusable(next))
-		vma->anon_id = next->anon_id;
+		like = next;
 	else if (prev && anon_compatible(prev, vma) && anon_reusable(prev))
-		vma->anon_id = prev->anon_id;
-	else
-		vma->anon_id = __atomic_add_fetch(&mm->vm->next_anon_id, 1, __ATOMIC_RELAXED);
+		like = prev;
+	id = like ? like->anon_id : __atomic_add_fetch(&mm->vm->next_anon_id, 1, __ATOMIC_RELAXED);
+	anon = like ? like->anon : fresh;
 	vma->inherited = false;
+	if (anon)
+		rmap_join_family(vma, anon);
+	STORE_RELEASE(vma->anon_id, id);
+	if (mm_has_memory(mm)) {
+		mutex_unlock(&mm->anon_lock, mm_port(mm));
+		anon_put(fresh);
+	}
+	return 0;
 }

@@ -3,7 +3,7 @@
  * A vma_extra is immutable once a VMA holds it, and counted: pieces of a split share it.  Changing one thing of a VMA
  * makes a new extra, before anything else changes, so that failure is clean.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 SAMARA_INTERNAL struct vma_extra *extra_get(struct vma_extra *extra)
 {

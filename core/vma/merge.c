@@ -12,7 +12,7 @@
  * left one is taken.  A VMA whose operations include close is never removed by a merge, and a special mapping
  * never merges.  Commits cannot fail: a merge needs no new VMA and tree nodes were reserved.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 static bool spec_fits(const vma_t *vma, const struct vma_spec *spec)
 {
@@ -39,11 +39,15 @@ static bool removable(const vma_t *vma)
 	return !vma->extra || !vma->extra->has_close;
 }
 
-static void adopt_history(vma_t *vma, uint64_t anon_id, bool inherited)
+/* `vma` takes in a range with this history: before its range grows, so that the family finds it at all times. */
+static void adopt_history(vma_t *vma, uint64_t anon_id, bool inherited, struct anon *anon)
 {
 	if (!vma->anon_id && anon_id) {
+		vma_lock_write(vma->mm, vma);
 		vma->anon_id = anon_id;
 		vma->inherited = inherited;
+		if (anon)
+			rmap_join_family(vma, anon);
 	}
 }
 
@@ -72,19 +76,19 @@ SAMARA_INTERNAL vma_t *vma_merge_new(struct samara_mm *mm, const struct vma_spec
 	right = fits_before(next, spec);
 	if (left && right && removable(next) &&
 	    anon_mergeable(prev->anon_id, prev->inherited, next->anon_id, next->inherited)) {
-		adopt_history(prev, next->anon_id, next->inherited);
-		adopt_history(prev, spec->anon_id, spec->inherited);
+		adopt_history(prev, next->anon_id, next->inherited, next->anon);
+		adopt_history(prev, spec->anon_id, spec->inherited, spec->anon);
 		stretch(mm, prev, prev->start, next->end);
 		drop(mm, next);
 		return prev;
 	}
 	if (left) {
-		adopt_history(prev, spec->anon_id, spec->inherited);
+		adopt_history(prev, spec->anon_id, spec->inherited, spec->anon);
 		stretch(mm, prev, prev->start, spec->end);
 		return prev;
 	}
 	if (right) {
-		adopt_history(next, spec->anon_id, spec->inherited);
+		adopt_history(next, spec->anon_id, spec->inherited, spec->anon);
 		stretch(mm, next, spec->start, next->end);
 		return next;
 	}
@@ -110,29 +114,31 @@ static vma_t *merge_existing(struct samara_mm *mm, vma_t *vma, const struct vma_
 			      !anon_mergeable(prev->anon_id, prev->inherited, next->anon_id, next->inherited)))
 		right = false;
 	if (left && right) {
-		adopt_history(prev, next->anon_id, next->inherited);
-		adopt_history(prev, vma->anon_id, vma->inherited);
+		adopt_history(prev, next->anon_id, next->inherited, next->anon);
+		adopt_history(prev, vma->anon_id, vma->inherited, vma->anon);
 		stretch(mm, prev, prev->start, next->end);
 		drop(mm, vma);
 		drop(mm, next);
 		return prev;
 	}
 	if (left) {
-		adopt_history(prev, vma->anon_id, vma->inherited);
-		if (!whole_right)
-			vma_set_range(vma, spec->end, vma->end, vma->pgoff + ((spec->end - vma->start) >> PAGE_SHIFT));
+		adopt_history(prev, vma->anon_id, vma->inherited, vma->anon);
+		vma_lock_write(mm, vma);
 		stretch(mm, prev, prev->start, spec->end);
 		if (whole_right)
 			drop(mm, vma);
+		else /* last: no page is outside all VMAs for a moment */
+			vma_set_range(vma, spec->end, vma->end, vma->pgoff + ((spec->end - vma->start) >> PAGE_SHIFT));
 		return prev;
 	}
 	if (right) {
-		adopt_history(next, vma->anon_id, vma->inherited);
-		if (!whole_left)
-			vma_set_range(vma, vma->start, spec->start, vma->pgoff);
+		adopt_history(next, vma->anon_id, vma->inherited, vma->anon);
+		vma_lock_write(mm, vma);
 		stretch(mm, next, spec->start, next->end);
 		if (whole_left)
 			drop(mm, vma);
+		else
+			vma_set_range(vma, vma->start, spec->start, vma->pgoff);
 		return next;
 	}
 	return NULL;
@@ -143,7 +149,7 @@ SAMARA_INTERNAL int vma_modify(struct samara_mm *mm, vma_t *vma, uint64_t start,
 {
 	struct vma_spec spec = { .start = start, .end = end, .flags = flags, .file = vma->file,
 		.pgoff = vma->pgoff + ((start - vma->start) >> PAGE_SHIFT), .private_data = vma->private_data, .extra = extra,
-		.anon_id = vma->anon_id, .inherited = vma->inherited };
+		.anon_id = vma->anon_id, .inherited = vma->inherited, .anon = vma->anon };
 	vma_t *merged;
 	int err = mm_reserve(mm, 2);
 

@@ -9,7 +9,7 @@
  * A gap is chosen by its raw size.  When the VMA above it is a stack whose guard gap reaches into it, the search starts again below that
  * guard: gaps in between are passed over, as the kernel does.  All of this only looks; mmap_lock is held.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 #define WINDOW_47 0x7ffffffff000ull
 #define LOW_32BIT_BASE 0x40000000ull

@@ -3,7 +3,7 @@
  * Nothing here is visible as a state of its own: a request that splits goes on to change one of the pieces, under the same
  * write guard.  Pieces share file, extra and anonymous history.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 SAMARA_INTERNAL uint64_t vma_start_gap(const struct samara *vm, const vma_t *vma)
 {
@@ -23,7 +23,7 @@ static void spec_of(const vma_t *vma, struct vma_spec *spec)
 {
 	*spec = (struct vma_spec){ .start = vma->start, .end = vma->end, .flags = vma->flags, .pgoff = vma->pgoff,
 		.file = vma->file, .private_data = vma->private_data, .extra = vma->extra, .anon_id = vma->anon_id,
-		.inherited = vma->inherited };
+		.inherited = vma->inherited, .anon = vma->anon };
 }
 
 /* Special mappings are whole or gone; hugetlbfs is cut at huge pages only. */
@@ -42,6 +42,7 @@ SAMARA_INTERNAL vma_t *vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at)
 	struct vma_spec spec;
 
 	ASSERT(at > vma->start && at < vma->end);
+	vma_lock_write(mm, vma);
 	spec_of(vma, &spec);
 	spec.start = at;
 	spec.pgoff += (at - vma->start) >> PAGE_SHIFT;

@@ -14,6 +14,7 @@
 #define SAMARA_CORE_VMA_H
 
 #include "core/base/base.h"
+#include "core/rmap/rmap.h"
 #include "samara/vma.h"
 
 #define PAGE_SHIFT 12
@@ -97,7 +98,13 @@ struct samara_vma {
 	uint64_t anon_id;          /* 0: never write-faulted */
 	void *private_data;        /* the driver's */
 	struct vma_extra *extra;   /* counted */
+	uint32_t lock;             /* readers that keep the VMA as it is, or VMA_WRITER */
+	uint32_t lock_seq;         /* equal to mm->lock_seq: write-locked until mmap_lock is given back */
+	struct anon *anon;         /* the family of its anonymous pages; counted; NULL without memory, or never write-faulted */
+	struct rmap_link file_link, anon_link;
 };
+
+#define VMA_WRITER 0x80000000u
 
 typedef struct samara_vma vma_t;
 
@@ -109,12 +116,27 @@ struct vma_spec {
 	struct vma_extra *extra;
 	uint64_t anon_id;
 	bool inherited;
+	struct anon *anon;
 };
 
 static inline uint64_t vma_pages(const vma_t *vma)
 {
 	return (vma->end - vma->start) >> PAGE_SHIFT;
 }
+
+/* Linked by start, end or pgoff, so these change in the reverse maps' sight too. */
+static inline bool vma_is_linked(const vma_t *vma)
+{
+	return vma->anon || vma->file;
+}
+
+/* lock.c: nobody faults in the VMA from here until mmap_lock is given back.  Write guard held. */
+SAMARA_INTERNAL void vma_lock_write_slow(struct samara_mm *mm, vma_t *vma);
+SAMARA_INTERNAL void vma_lock_write(struct samara_mm *mm, vma_t *vma);
+/* False: the VMA is changing, or about to. */
+SAMARA_INTERNAL bool vma_lock_read(struct samara_mm *mm, vma_t *vma);
+SAMARA_INTERNAL void vma_unlock_read(struct samara_mm *mm, vma_t *vma);
+SAMARA_INTERNAL vma_t *vma_find_locked(struct samara_mm *mm, uint64_t addr); /* see lock.c */
 
 static inline void vma_write_begin(vma_t *vma)
 {
@@ -127,21 +149,9 @@ static inline void vma_write_end(vma_t *vma)
 	STORE_RELEASE(vma->seq, vma->seq + 1);
 }
 
-static inline void vma_set_range(vma_t *vma, uint64_t start, uint64_t end, uint64_t pgoff)
-{
-	vma_write_begin(vma);
-	STORE_RELEASE(vma->start, start);
-	STORE_RELEASE(vma->end, end);
-	STORE_RELEASE(vma->pgoff, pgoff);
-	vma_write_end(vma);
-}
-
-static inline void vma_set_flags(vma_t *vma, uint64_t flags)
-{
-	vma_write_begin(vma);
-	STORE_RELEASE(vma->flags, flags);
-	vma_write_end(vma);
-}
+/* vma_alloc.c: both write-lock the VMA first; the first keeps the reverse maps in step. */
+SAMARA_INTERNAL void vma_set_range(vma_t *vma, uint64_t start, uint64_t end, uint64_t pgoff);
+SAMARA_INTERNAL void vma_set_flags(vma_t *vma, uint64_t flags);
 
 /* vm_start_gap: where the guard gap below a stack begins. */
 SAMARA_INTERNAL uint64_t vma_start_gap(const struct samara *vm, const vma_t *vma);
@@ -153,6 +163,7 @@ SAMARA_INTERNAL int vma_reserve(struct samara_mm *mm, unsigned count);
 SAMARA_INTERNAL vma_t *vma_take(struct samara_mm *mm);              /* after vma_reserve; cannot fail */
 SAMARA_INTERNAL void vma_give(struct samara_mm *mm, vma_t *vma);    /* drops file and extra too */
 SAMARA_INTERNAL void vma_give_all(struct samara_mm *mm); /* every VMA in use; the tree is the caller's */
+SAMARA_INTERNAL void vma_slabs_forget_seq(struct samara_mm *mm);
 SAMARA_INTERNAL void vma_slabs_release(struct samara_mm *mm);
 SAMARA_INTERNAL int vma_slabs_check(const struct samara_mm *mm, uint64_t in_use);
 SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec); /* takes references */
@@ -176,7 +187,7 @@ SAMARA_INTERNAL int vma_modify(struct samara_mm *mm, vma_t *vma, uint64_t start,
 	struct vma_extra *extra, vma_t **out);
 
 /* anon.c: the anonymous history */
-SAMARA_INTERNAL void anon_prepare(struct samara_mm *mm, vma_t *vma);
+SAMARA_INTERNAL int anon_prepare(struct samara_mm *mm, vma_t *vma);
 SAMARA_INTERNAL bool anon_mergeable(uint64_t a, bool a_inherited, uint64_t b, bool b_inherited);
 
 /* place.c: get_unmapped_area.  `hint` as the caller gave it; the address or a negative errno */

@@ -5,7 +5,7 @@
  * `defer` when another free one is kept, so memory follows the size of the map down again.
  * Everything here belongs to the holder of the write guard.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 #define SLAB_VMAS 42
 
@@ -107,8 +107,35 @@ SAMARA_INTERNAL vma_t *vma_take(struct samara_mm *mm)
 	return vma;
 }
 
+SAMARA_INTERNAL void vma_set_range(vma_t *vma, uint64_t start, uint64_t end, uint64_t pgoff)
+{
+	bool linked = vma_is_linked(vma) && mm_has_memory(vma->mm);
+
+	vma_lock_write(vma->mm, vma);
+	if (linked)
+		rmap_open(vma);
+	vma_write_begin(vma);
+	STORE_RELEASE(vma->start, start);
+	STORE_RELEASE(vma->end, end);
+	STORE_RELEASE(vma->pgoff, pgoff);
+	vma_write_end(vma);
+	if (linked)
+		rmap_close(vma);
+}
+
+SAMARA_INTERNAL void vma_set_flags(vma_t *vma, uint64_t flags)
+{
+	vma_lock_write(vma->mm, vma);
+	vma_write_begin(vma);
+	STORE_RELEASE(vma->flags, flags);
+	vma_write_end(vma);
+}
+
 static void vma_give_one(struct samara_mm *mm, vma_t *vma)
 {
+	vma_lock_write(mm, vma);
+	if (vma_is_linked(vma) && mm_has_memory(mm))
+		rmap_unlink_vma(vma);
 	if (vma->file) {
 		file_vma_close(vma->file, vma->flags);
 		vma->file = NULL;
@@ -144,6 +171,7 @@ SAMARA_INTERNAL void vma_give_all(struct samara_mm *mm)
 
 SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec)
 {
+	vma_lock_write(mm, vma);
 	vma_write_begin(vma);
 	STORE_RELEASE(vma->start, spec->start);
 	STORE_RELEASE(vma->end, spec->end);
@@ -158,6 +186,19 @@ SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma
 	vma->extra = extra_get(spec->extra);
 	vma->anon_id = spec->anon_id;
 	vma->inherited = spec->inherited;
+	vma->anon = spec->anon;
+	if (spec->anon)
+		anon_get(spec->anon);
+	if (vma_is_linked(vma) && mm_has_memory(mm))
+		rmap_link_vma(vma);
+}
+
+/* mm->lock_seq has wrapped: no VMA may look write-locked. */
+SAMARA_INTERNAL void vma_slabs_forget_seq(struct samara_mm *mm)
+{
+	for (struct vma_slab *slab = mm->slabs; slab; slab = slab->next)
+		for (unsigned i = 0; i < SLAB_VMAS; i++)
+			STORE(slab->vmas[i].lock_seq, 0);
 }
 
 SAMARA_INTERNAL void vma_slabs_release(struct samara_mm *mm)

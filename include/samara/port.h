@@ -22,6 +22,17 @@ struct samara_rcu_head {
 	void *room[2]; /* for the port: liburcu's own head fits over next and reclaim */
 };
 
+struct samara_mm;
+
+/* One entry of a page table, as it was.  The low 12 bits of `addr`: the level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB) and SAMARA_CHANGE_ bits;
+ * neither bit: the entry is gone. */
+struct samara_entry_change {
+	uint64_t addr, old;
+};
+#define SAMARA_CHANGE_LEVEL 7u
+#define SAMARA_CHANGE_KEPT 8u   /* it still stands, with fewer rights */
+#define SAMARA_CHANGE_MOVED 16u /* it stands at another address now */
+
 struct samara_port {
 	size_t size; /* sizeof(struct samara_port) of the caller */
 	void *self;
@@ -57,6 +68,18 @@ struct samara_port {
 
 	/* An invariant is broken: say so and do not return.  Absent: the core executes a trap instruction. */
 	void (*panic)(void *self, const char *file, int line, const char *what);
+
+	/* A small number that differs between threads (or processors) that run at the same time: it chooses which of the
+	 * machine's frame caches and counters a call uses, and any number is right.  Absent: 0. */
+	unsigned (*cpu)(void *self);
+
+	/* Translations of [start, end) in `mm` that were handed out or cached before (by a software TLB, a guest's processor) may
+	 * not be used any more once this returned.  Called with locks held: it must not call samara.  Absent: nobody caches any,
+	 * or looks at samara_generation() before each use. */
+	void (*invalidate)(void *self, struct samara_mm *mm, uint64_t start, uint64_t end);
+	/* The journal for engines that keep a shadow of the page table: entries that went, lost rights or moved, before their
+	 * frames are used for anything else.  Called after `invalidate`, under the same conditions.  Absent: no journal is kept. */
+	void (*changed)(void *self, struct samara_mm *mm, const struct samara_entry_change *changes, unsigned count);
 };
 
 #endif

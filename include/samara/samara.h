@@ -21,6 +21,7 @@
 #include "samara/abi.h"
 #include "samara/annotate.h"
 #include "samara/file.h"
+#include "samara/memory.h"
 #include "samara/port.h"
 #include "samara/vma.h"
 
@@ -61,6 +62,14 @@ struct samara_config {
 	uint32_t numa_nodes;            /* default 1 */
 	uint32_t shmem_minor;           /* device number that maps shows for shared anonymous memory: 00:%02x; default 1 */
 	uint32_t hugetlb_minor;         /* the same for MAP_ANONYMOUS | MAP_HUGETLB; default 0xf; both depend on the kernel's boot */
+	/* Memory (memory.h).  NULL: the machine is a map only. */
+	void *memory;                   /* host memory for frames, aligned to 4096 bytes (to 2 MiB where the host has huge pages); must outlive the machine */
+	uint64_t memory_pages;          /* how many frames of 4096 bytes */
+	uint64_t first_pfn;             /* the physical page number of the first, as page tables name it */
+	uint32_t table_format;          /* SAMARA_TABLE_*; default SAMARA_TABLE_X86_4 */
+	uint32_t cpus;                  /* frame caches and counters, see port.h; default 8 for a port with threads, else 1; at most 64 */
+	unsigned memory_zeroed : 1;     /* the memory is zero (fresh from mmap) */
+	unsigned hardware_walks : 1;    /* hardware walks the tables and sets accessed and dirty itself */
 };
 
 /* Make a machine.  `config` may be NULL.  -ENOMEM; -EINVAL when a required member of `port` is absent, or only one of a
@@ -236,6 +245,9 @@ struct samara_mm_stat {
 void samara_mm_stat(struct samara_mm *mm, struct samara_mm_stat *out);
 int samara_view_status(struct samara_mm *mm, samara_sink *sink, void *self); /* VmPeak .. VmLib lines */
 int samara_view_statm(struct samara_mm *mm, samara_sink *sink, void *self);
+/* proc(5), /proc/PID/smaps and smaps_rollup; machines with memory, else -ENOSYS.  The resident counts are those of one moment for each VMA. */
+int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self);
+int samara_view_smaps_rollup(struct samara_mm *mm, samara_sink *sink, void *self);
 
 /* ---- proof --------------------------------------------------------------------------------------------------------- */
 

@@ -135,6 +135,18 @@ static void posix_panic(void *self, const char *file, int line, const char *what
 	abort();
 }
 
+/* Threads are numbered as they come. */
+static unsigned posix_cpu(void *self)
+{
+	static unsigned last;
+	static __thread unsigned mine;
+
+	(void)self;
+	if (__builtin_expect(!mine, 0))
+		mine = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+	return mine - 1;
+}
+
 const struct samara_port *samara_posix_port(void)
 {
 	static const struct samara_port port = {
@@ -149,6 +161,7 @@ const struct samara_port *samara_posix_port(void)
 		.barrier = posix_barrier,
 		.random = posix_random,
 		.log = posix_log,
+		.cpu = posix_cpu,
 		.panic = posix_panic,
 	};
 

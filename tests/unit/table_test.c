@@ -102,6 +102,7 @@ static void ground_close(struct ground *w)
 	assert_int_equal(w->table.pages, 1);
 	assert_int_equal(w->table.huge, 0);
 	table_fini(&w->table, 0);
+	sim_quiesce(&w->sim); /* pages that waited for readers */
 	assert_true(frames_drain(&w->frames));
 	assert_int_equal(frames_check(&w->frames, NULL), 0);
 	assert_int_equal(frames_free(&w->frames), FRAMES);
@@ -577,6 +578,7 @@ static int scene_try(struct ground *w, enum table_kind kind, enum scene scene, u
 		assert_int_equal(table_unmap(&gather, 0, table_span(&child), 0, UINT64_MAX), 0);
 		gather_flush(&gather);
 		table_fini(&child, 0);
+		sim_quiesce(&w->sim);
 		assert_int_equal(frames_free(&w->frames), free_before + 1);
 	}
 	if (!err && (scene == SCENE_MOVE || scene == SCENE_MOVE_HUGE)) {

@@ -74,10 +74,8 @@ void fuzz_traps_follow(struct fuzz_session *s, const struct fuzz_op *op)
 		if (!failed)
 			subtract(p, a[0], a[1]);
 		break;
-	case FUZZ_MREMAP: /* a batch may fail half way */
+	case FUZZ_MREMAP: /* a batch may fail half way, and leaves the target as it was where the source has holes */
 		moved = fuzz_trapped(p, a[0], a[1]) || (s->watched && a[2] > a[1]);
-		if (!failed && (uint64_t)s->kernel_result != a[0])
-			subtract(p, (uint64_t)s->kernel_result, a[2]);
 		if (moved)
 			add(p, failed ? a[4] : (uint64_t)s->kernel_result, a[1] > a[2] ? a[1] : a[2]);
 		break;

@@ -4,7 +4,7 @@
  * mappings that may write, so a write seal can be refused while one exists.  Shared anonymous memory is an inode of kind
  * SHMEM that the core makes itself and that is charged whole, as the kernel does.
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 static const char shm_zero_path[] = "/dev/zero (deleted)";
 
@@ -45,6 +45,7 @@ void samara_inode_put(struct samara_inode *inode)
 
 	if (__atomic_sub_fetch(&inode->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	cache_destroy(inode);
 	vm_uncharge(vm, inode->shmem_charged_pages);
 	if (inode->huge_reserved)
 		__atomic_add_fetch(&vm->huge_free[inode->desc.hardwired_huge_log2 == 30], inode->huge_reserved, __ATOMIC_RELAXED);
@@ -116,6 +117,7 @@ int samara_file_open(struct samara_inode *inode, unsigned fmode, const char *pat
 	file->inode = inode;
 	file->refs = 1;
 	file->fmode = fmode;
+	file->errors_seen = LOAD(inode->cache.errors_told);
 	samara_inode_get(inode);
 	__atomic_add_fetch(&vm->objects, 1, __ATOMIC_RELAXED);
 	*out = file;

@@ -3,7 +3,7 @@
  * The machine's commit charge is one atomic number; each address space's counts belong to the holder of its write guard.
  * Documentation: Documentation/mm/overcommit-accounting, setrlimit(2), proc(5).
  */
-#include "core/space/space.h"
+#include "core/mm.h"
 
 SAMARA_INTERNAL uint64_t mm_limit(const struct samara_mm *mm, int limit)
 {

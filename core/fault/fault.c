@@ -1,0 +1,193 @@
+/* fault.c - a page fault, from the access that missed to the entry that answers it.
+ *
+ *   samara_fault            the VMA, found and locked by itself; or, when that is not enough, under mmap_lock
+ *     fault_in_vma          rights, history, the place in the page table; then by what stands there and what is wanted:
+ *
+ *     in the table   | mapping            | read                         | write
+ *     ---------------+--------------------+------------------------------+-------------------------------------------
+ *     nothing        | anonymous          | the page of zeroes           | a zeroed frame
+ *     nothing        | file, private      | the file's page, read-only   | a copy of the file's page
+ *     nothing        | file, shared       | the file's page              | the file's page, told (page_mkwrite), dirty
+ *     guard marker   | any                | SIGSEGV                      | SIGSEGV
+ *     a page, no     | private            | (rights came meanwhile)      | reuse it when nobody else has it, else copy
+ *     write          | shared             | (rights came meanwhile)      | told, dirty, writable
+ *
+ * What is held.  The VMA's own lock for reading, or mmap_lock (either side): so the VMA stays, and no page of the page table that
+ * covers it can go.  Entries change under the lock of their page of the table, which is never held over an
+ * allocation, a copy or a callback: everything is prepared first, then the entry is looked at again under the lock, and if it is
+ * not what it was, somebody was faster and the access is made again.  A file's page is locked from before its lookup is trusted
+ * until its entry stands, which is what truncate waits for.
+ *
+ * mmap_lock is needed for three things: a VMA that is changing at this moment, the first page of a private mapping (its anonymous
+ * history depends on its neighbours), and growing a stack.
+ */
+#include "core/fault/fault.h"
+
+SAMARA_INTERNAL int fault_error(struct fault *f, int error, int signo, int code)
+{
+	if (f->why)
+		*f->why = (struct samara_signal){ .error = error, .signo = signo, .code = code, .addr = f->addr };
+	return error;
+}
+
+static bool is_private(const vma_t *vma)
+{
+	return !(vma->flags & (VM_SHARED | VM_MAYSHARE));
+}
+
+/* Does the VMA allow the access?  As the processor sees it: what may be written or executed may be read. */
+static bool rights_allow(const struct fault *f)
+{
+	uint64_t flags = f->vma->flags;
+
+	if (f->access & SAMARA_WRITE)
+		return (flags & VM_WRITE) || ((f->access & SAMARA_FORCE) && is_private(f->vma) && (flags & VM_MAYWRITE));
+	if (f->access & SAMARA_EXEC)
+		return flags & VM_EXEC;
+	return (flags & VM_ACCESS) || ((f->access & SAMARA_FORCE) && (flags & VM_MAYREAD));
+}
+
+/* A page of the VMA's own is about to come: its history must be there. */
+static int need_history(struct fault *f)
+{
+	if (LIKELY(LOAD_ACQUIRE(f->vma->anon_id)))
+		return 0;
+	if (!f->map_locked)
+		return FAULT_MAP_LOCK;
+	return anon_prepare(f->mm, f->vma) ? fault_error(f, -SAMARA_ENOMEM, 0, 0) : 0;
+}
+
+SAMARA_INTERNAL int fault_in_vma(struct fault *f)
+{
+	struct table *table = &f->mm->table;
+	bool write = f->access & SAMARA_WRITE;
+	uint64_t *slot, entry;
+	int err;
+
+	if (UNLIKELY(!rights_allow(f)))
+		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_ACCERR);
+	if (is_private(f->vma) && (write || read_gives_page(f->mm, f->vma))) {
+		err = need_history(f);
+		if (UNLIKELY(err))
+			return err;
+	}
+	err = table_ensure(table, f->cpu, f->addr, 0, &slot);
+	if (UNLIKELY(err))
+		return fault_error(f, err, 0, 0);
+	entry = LOAD_ACQUIRE(*slot);
+	if (LIKELY(!entry))
+		return vma_is_anonymous(f->vma) ? fault_anonymous(f, slot) : fault_file(f, slot);
+	if (!entry_present(entry))
+		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
+	if (write && !(entry_rights(table, entry) & TABLE_WRITE))
+		return is_private(f->vma) ? fault_copy(f, slot, entry) : fault_make_writable(f, slot, entry);
+	return 0;
+}
+
+/* Below every mapping, or in the hole under a stack: 0 when the stack grew, and then the read side of mmap_lock is held. */
+static int grow_stack(struct fault *f)
+{
+	struct samara_mm *mm = f->mm;
+	struct samara_write_guard w;
+	struct samara_read_guard r;
+	vma_t *vma;
+	int err;
+
+	samara_write_lock(mm, &w);
+	/* it was unlocked in between: look again */
+	vma = mm_find(mm, f->addr);
+	err = !vma ? -SAMARA_EFAULT : vma->start <= f->addr ? 0 : mm_expand_stack(mm, vma, f->addr);
+	if (err) {
+		samara_write_unlock(&w);
+		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
+	}
+	samara_write_downgrade(&w, &r);
+	f->vma = vma;
+	return 0;
+}
+
+static int fault_map_locked(struct fault *f)
+{
+	struct samara_read_guard r;
+	int err = 0;
+
+	samara_read_lock(f->mm, &r);
+	f->vma = mm_find(f->mm, f->addr);
+	f->map_locked = true;
+	if (f->vma && f->vma->start > f->addr && (f->vma->flags & VM_GROWSDOWN)) {
+		samara_read_unlock(&r);
+		err = grow_stack(f);
+		if (err)
+			return err;
+		r.mm = f->mm; /* the read side is held again: grow_stack's */
+	} else if (!f->vma || f->vma->start > f->addr) {
+		err = fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
+	}
+	if (!err)
+		err = fault_in_vma(f);
+	samara_read_unlock(&r);
+	return err;
+}
+
+int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct samara_signal *why)
+{
+	struct fault f = { .mm = mm, .addr = addr, .access = access, .why = why };
+	int err = FAULT_MAP_LOCK;
+
+	if (!mm_has_memory(mm))
+		return fault_error(&f, -SAMARA_ENOSYS, 0, 0);
+	if (addr >= mm->layout.task_size)
+		return fault_error(&f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
+	f.cpu = vm_cpu(mm->vm);
+	f.vma = vma_find_locked(mm, addr);
+	if (LIKELY(f.vma)) {
+		err = fault_in_vma(&f);
+		vma_unlock_read(mm, f.vma);
+	}
+	if (err == FAULT_MAP_LOCK)
+		err = fault_map_locked(&f);
+	return err == FAULT_RETRY ? 0 : err;
+}
+
+/* One page of a range that is populated. */
+static int populate_page(struct fault *f, uint64_t addr)
+{
+	struct samara_signal why = { 0 };
+	int err;
+
+	f->addr = addr;
+	f->why = &why;
+	do
+		err = fault_in_vma(f);
+	while (err == FAULT_RETRY);
+	return err;
+}
+
+/* MAP_POPULATE, mlock, MADV_POPULATE_*: [start, end) lies in the VMA.  mmap_lock held, either side. */
+SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access)
+{
+	struct fault f = { .mm = mm, .vma = vma, .access = access, .cpu = vm_cpu(mm->vm), .map_locked = true };
+	unsigned need = access & SAMARA_WRITE && vma->flags & VM_WRITE ? TABLE_USER | TABLE_WRITE : TABLE_USER;
+
+	if (!(vma->flags & VM_ACCESS))
+		need = 0;
+	for (uint64_t addr = start; addr < end; addr += PAGE_SIZE) {
+		struct table_spot spot = table_walk(&mm->table, addr);
+		int err;
+
+		if (entry_present(spot.entry) && !(need & ~entry_rights(&mm->table, spot.entry)))
+			continue;
+		if (!spot.entry && vma_is_anonymous(vma) && (access & SAMARA_WRITE)) {
+			err = fault_anonymous_many(&f, addr, end, &addr);
+			if (!err) {
+				addr -= PAGE_SIZE;
+				continue;
+			}
+		} else {
+			err = populate_page(&f, addr);
+		}
+		if (err)
+			return err;
+	}
+	return 0;
+}

@@ -1,0 +1,87 @@
+/* fault.h - an access misses: the answer, and its opposite, taking pages away.
+ *
+ * fault.c is the page to read first.  Everything here needs a machine with memory (mm_has_memory).
+ */
+#ifndef SAMARA_CORE_FAULT_H
+#define SAMARA_CORE_FAULT_H
+
+#include "core/mm.h"
+
+/* Software entries of a page table: bit 0 is clear, so no hardware looks at the rest. */
+#define SOFT_GUARD ((uint64_t)2 << 1) /* MADV_GUARD_INSTALL: any access is SIGSEGV */
+
+/* What a fault is about.  The VMA is held still by its own lock, or by mmap_lock. */
+struct fault {
+	struct samara_mm *mm;
+	vma_t *vma;
+	uint64_t addr;     /* as the access had it */
+	unsigned access;   /* SAMARA_READ ... */
+	unsigned cpu;
+	bool map_locked;   /* mmap_lock is held (either side), not just the VMA's lock */
+	struct samara_signal *why;
+};
+
+enum { /* beside 0 and negative errnos */
+	FAULT_RETRY = 1,     /* something changed: look at the address again */
+	FAULT_MAP_LOCK = 2,  /* needs mmap_lock: come again with it */
+};
+
+/* fault.c.  The VMA is locked (see struct fault). */
+SAMARA_INTERNAL int fault_in_vma(struct fault *f);
+/* [start, end) of the VMA as MAP_POPULATE and mlock do; mmap_lock held, either side.  The first page that cannot be had: -EFAULT, -ENOMEM. */
+SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access);
+SAMARA_INTERNAL int fault_error(struct fault *f, int error, int signo, int code);
+
+/* copy.c: the VMA's own pages: first touch, copy on write, reuse */
+SAMARA_INTERNAL int fault_anonymous(struct fault *f, uint64_t *slot);
+SAMARA_INTERNAL int fault_anonymous_many(struct fault *f, uint64_t addr, uint64_t end, uint64_t *next);
+SAMARA_INTERNAL int fault_copy(struct fault *f, uint64_t *slot, uint64_t seen);
+SAMARA_INTERNAL int fault_copy_file(struct fault *f, uint64_t *slot, const struct frame *page);
+SAMARA_INTERNAL bool frame_is_exclusive(const struct frame *frame);
+SAMARA_INTERNAL bool fault_reclaim(struct samara *vm); /* false: there was nothing to give back */
+/* file.c: pages of files */
+SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot);
+SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_t seen);
+
+/* stack.c: a growing mapping.  mmap_lock held for writing. */
+SAMARA_INTERNAL int mm_expand_stack(struct samara_mm *mm, vma_t *vma, uint64_t addr);
+
+/* -- taking pages away; the VMAs are write-locked, or nothing else can fault there -- */
+
+enum zap_how {
+	ZAP_ALL,         /* munmap: guard markers too */
+	ZAP_KEEP_GUARDS, /* MADV_DONTNEED */
+};
+/* zap.c.  Pages of the page table that lie in [floor, ceiling) go too when they are empty; equal: none. */
+SAMARA_INTERNAL void zap_range(struct samara_mm *mm, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling, enum zap_how how);
+SAMARA_INTERNAL void zap_all(struct samara_mm *mm); /* exit */
+SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end); /* entries follow vma->flags */
+SAMARA_INTERNAL void zap_bits(struct samara_mm *mm, uint64_t start, uint64_t end, unsigned rights); /* every entry loses these */
+SAMARA_INTERNAL unsigned fault_rights(const vma_t *vma);
+/* mremap: the first makes all that the second needs (-ENOMEM: nothing was changed); nothing is mapped at the new place, and both ranges belong
+ * to the caller. */
+SAMARA_INTERNAL int zap_move_prepare(struct samara_mm *mm, uint64_t from, uint64_t to, uint64_t bytes);
+SAMARA_INTERNAL void zap_move(struct samara_mm *mm, uint64_t from, uint64_t to, uint64_t bytes);
+SAMARA_INTERNAL void mm_sink_init(struct samara_mm *mm);
+
+/* fork.c: entries of `vma` for the same range of `child`.  -ENOMEM: the caller zaps the child. */
+SAMARA_INTERNAL int fault_fork(struct samara_mm *child, struct samara_mm *parent, vma_t *vma);
+
+/* guard.c, resident.c; mmap_lock held, either side */
+SAMARA_INTERNAL int guard_install(struct samara_mm *mm, uint64_t start, uint64_t end); /* -ENOMEM: the part before has markers */
+SAMARA_INTERNAL void guard_remove(struct samara_mm *mm, uint64_t start, uint64_t end);
+SAMARA_INTERNAL void pages_give_up(struct samara_mm *mm, uint64_t start, uint64_t end); /* MADV_FREE */
+SAMARA_INTERNAL void fault_mincore(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end, unsigned char *vec);
+
+/* check.c: NULL, or what is broken; mmap_lock held, nobody faulting */
+SAMARA_INTERNAL const char *mm_memory_check(struct samara_mm *mm);
+
+/* memory.c */
+SAMARA_INTERNAL int vm_memory_init(struct samara *vm);
+SAMARA_INTERNAL void vm_memory_fini(struct samara *vm);
+SAMARA_INTERNAL int mm_memory_init(struct samara_mm *mm);
+SAMARA_INTERNAL void mm_memory_fini(struct samara_mm *mm);
+SAMARA_INTERNAL uint64_t mm_resident(const struct samara_mm *mm, unsigned kind);
+SAMARA_INTERNAL void mm_note_peak(struct samara_mm *mm);
+
+#endif

@@ -1,0 +1,318 @@
+/* memory_test.c - what a newcomer would ask of memory, one question a test.  (Equality with the kernel is asked in tests/linux.) */
+#include <stdlib.h>
+#include <string.h>
+#include "tests/unit/support.h"
+
+#define FRAMES 4096
+#define must(call) assert_int_equal(call, 0)
+
+struct ram {
+	struct sim sim;
+	struct samara *vm;
+	struct samara_mm *mm;
+	void *memory;
+};
+
+static void ram_open_with(struct ram *r, uint64_t frames, uint32_t format)
+{
+	struct samara_config config = { .size = sizeof(config), .memory_pages = frames, .first_pfn = 0x100, .table_format = format };
+	struct samara_mm_params params = { .size = sizeof(params), .task_size = format == SAMARA_TABLE_SV39 ? 1ull << 38 : 0, .mmap_base = format == SAMARA_TABLE_SV39 ? 1ull << 37 : 0 };
+
+	sim_init(&r->sim);
+	r->memory = aligned_alloc(4096, frames * 4096);
+	memset(r->memory, 0xa5, frames * 4096);
+	config.memory = r->memory;
+	must(samara_create(&r->sim.port, &config, &r->vm));
+	must(samara_mm_create(r->vm, &params, &r->mm));
+}
+
+static void ram_open(struct ram *r)
+{
+	ram_open_with(r, FRAMES, SAMARA_TABLE_X86_4);
+}
+
+static void ram_close(struct ram *r)
+{
+	samara_mm_put(r->mm);
+	samara_check_machine(r->vm);
+	samara_destroy(r->vm);
+	free(r->memory);
+	assert_int_equal(r->sim.live_blocks, 0);
+}
+
+static void store(struct samara_mm *mm, uint64_t addr, uint64_t value)
+{
+	assert_int_equal(samara_store(mm, addr, &value, sizeof(value), NULL), sizeof(value));
+}
+
+static uint64_t load(struct samara_mm *mm, uint64_t addr)
+{
+	uint64_t value = ~0ull;
+
+	assert_int_equal(samara_load(mm, addr, &value, sizeof(value), NULL), sizeof(value));
+	return value;
+}
+
+static uint64_t anon_pages(struct samara_mm *mm)
+{
+	struct samara_mm_usage u;
+
+	samara_mm_usage(mm, &u);
+	return u.anon_pages;
+}
+
+static void test_first_touch(void **state)
+{
+	struct ram r;
+
+	(void)state;
+	for (uint32_t format = SAMARA_TABLE_X86_4; format <= SAMARA_TABLE_SV48; format++) {
+		ram_open_with(&r, FRAMES, format);
+		assert_int_equal(samara_mmap(r.mm, 0x100000, 16 * PAGE, RW, FIXED, NULL, 0), 0x100000);
+		assert_int_equal(load(r.mm, 0x100010), 0);
+		assert_int_equal(anon_pages(r.mm), 0); /* the page of zeroes */
+		store(r.mm, 0x100ffc, 0x1122334455667788); /* across two pages */
+		assert_int_equal(load(r.mm, 0x100ffc), 0x1122334455667788);
+		assert_int_equal(load(r.mm, 0x101004), 0);
+		assert_int_equal(anon_pages(r.mm), 2);
+		samara_check_machine(r.vm);
+		assert_int_equal(samara_munmap(r.mm, 0x101000, PAGE), 0);
+		assert_int_equal(anon_pages(r.mm), 1);
+		ram_close(&r);
+	}
+}
+
+static void test_signals(void **state)
+{
+	struct ram r;
+	struct samara_signal s;
+	char byte = 1;
+
+	(void)state;
+	ram_open(&r);
+	assert_int_equal(samara_load(r.mm, 0x100123, &byte, 1, &s), 0);
+	assert_int_equal(s.error, -SAMARA_EFAULT);
+	assert_int_equal(s.signo, SAMARA_SIGSEGV);
+	assert_int_equal(s.code, SAMARA_SEGV_MAPERR);
+	assert_int_equal(s.addr, 0x100123);
+	samara_mmap(r.mm, 0x100000, 2 * PAGE, SAMARA_PROT_READ, FIXED, NULL, 0);
+	assert_int_equal(samara_store(r.mm, 0x100fff, &byte, 1, &s), 0);
+	assert_int_equal(s.code, SAMARA_SEGV_ACCERR);
+	assert_int_equal(samara_fetch(r.mm, 0x100000, &byte, 1, &s), 0);
+	assert_int_equal(s.code, SAMARA_SEGV_ACCERR);
+	/* a run that ends in the middle: the bytes before the bad page were moved */
+	char run[3 * PAGE];
+	assert_int_equal(samara_load(r.mm, 0x100800, run, sizeof(run), &s), 2 * PAGE - 0x800);
+	assert_int_equal(s.addr, 0x102000);
+	must(samara_mprotect(r.mm, 0x100000, PAGE, SAMARA_PROT_NONE));
+	assert_int_equal(samara_load(r.mm, 0x100000, &byte, 1, &s), 0);
+	assert_int_equal(s.code, SAMARA_SEGV_ACCERR);
+	ram_close(&r);
+}
+
+static void test_fork_copies_on_write(void **state)
+{
+	struct ram r;
+	struct samara_mm *child, *grandchild;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	for (int i = 0; i < 8; i++)
+		store(r.mm, 0x100000 + i * PAGE, 100 + i);
+	must(samara_fork(r.mm, &child));
+	samara_check_machine(r.vm);
+	store(child, 0x101000, 1);
+	store(r.mm, 0x102000, 2);
+	assert_int_equal(load(r.mm, 0x101000), 101);
+	assert_int_equal(load(child, 0x102000), 102);
+	assert_int_equal(load(child, 0x101000), 1);
+	must(samara_fork(child, &grandchild));
+	store(child, 0x103000, 3);
+	assert_int_equal(load(grandchild, 0x103000), 103);
+	samara_check_machine(r.vm);
+	samara_mm_put(child);
+	samara_check_machine(r.vm);
+	assert_int_equal(load(grandchild, 0x101000), 1);
+	store(grandchild, 0x101000, 4);
+	samara_check_machine(r.vm);
+	samara_mm_put(grandchild);
+	ram_close(&r);
+}
+
+/* A chain in which each generation writes and its parent goes: nothing may pile up. */
+static void test_fork_chain_is_bounded(void **state)
+{
+	struct ram r;
+	struct samara_usage early, late;
+	int64_t blocks = 0;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	for (int generation = 0; generation < 1000; generation++) {
+		struct samara_mm *child;
+
+		store(r.mm, 0x100000 + (uint64_t)(generation % 8) * PAGE, (uint64_t)generation);
+		must(samara_fork(r.mm, &child));
+		store(child, 0x100000, (uint64_t)generation);
+		samara_mm_put(r.mm);
+		r.mm = child;
+		sim_quiesce(&r.sim);
+		if (generation == 10) {
+			samara_usage(r.vm, &early);
+			blocks = r.sim.live_blocks;
+		}
+	}
+	samara_usage(r.vm, &late);
+	assert_int_equal(late.free_pages, early.free_pages);
+	assert_int_equal(r.sim.live_blocks, blocks);
+	assert_int_equal(load(r.mm, 0x100000), 999);
+	ram_close(&r);
+}
+
+static void test_mremap_moves_pages(void **state)
+{
+	struct ram r;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x400000, 1024 * PAGE, RW, FIXED, NULL, 0);
+	for (int i = 0; i < 1024; i += 3)
+		store(r.mm, 0x400000 + (uint64_t)i * PAGE, (uint64_t)i);
+	assert_int_equal(samara_mremap(r.mm, 0x400000, 1024 * PAGE, 1024 * PAGE, SAMARA_MREMAP_MAYMOVE | SAMARA_MREMAP_FIXED, 0x4000000), 0x4000000);
+	samara_check_machine(r.vm);
+	for (int i = 0; i < 1024; i += 3)
+		assert_int_equal(load(r.mm, 0x4000000 + (uint64_t)i * PAGE), i);
+	/* and not aligned alike */
+	assert_int_equal(samara_mremap(r.mm, 0x4000000, 1024 * PAGE, 1024 * PAGE, SAMARA_MREMAP_MAYMOVE | SAMARA_MREMAP_FIXED, 0x8003000), 0x8003000);
+	samara_check_machine(r.vm);
+	for (int i = 0; i < 1024; i += 3)
+		assert_int_equal(load(r.mm, 0x8003000 + (uint64_t)i * PAGE), i);
+	must(samara_madvise(r.mm, 0x8003000, 512 * PAGE, SAMARA_MADV_DONTNEED));
+	assert_int_equal(load(r.mm, 0x8003000 + 3 * PAGE), 0);
+	ram_close(&r);
+}
+
+static void test_pins_survive_fork(void **state)
+{
+	struct ram r;
+	struct samara_page page;
+	struct samara_mm *child;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, 2 * PAGE, RW, FIXED, NULL, 0);
+	store(r.mm, 0x100000, 7);
+	assert_int_equal(samara_pin(r.mm, 0x100000, 1, SAMARA_WRITE, &page), 1);
+	must(samara_fork(r.mm, &child));
+	samara_check_machine(r.vm);
+	*(uint64_t *)page.host = 8; /* a device writes */
+	assert_int_equal(load(r.mm, 0x100000), 8);
+	store(r.mm, 0x100008, 9);
+	assert_int_equal(((uint64_t *)page.host)[1], 9); /* the parent still has the pinned frame */
+	assert_int_equal(load(child, 0x100000), 7);
+	samara_unpin(r.vm, &page, 1, 1);
+	samara_mm_put(child);
+	ram_close(&r);
+}
+
+static void test_stack_grows(void **state)
+{
+	struct ram r;
+	struct samara_signal s;
+	char byte = 5;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x7000000, 4 * PAGE, RW, FIXED | SAMARA_MAP_GROWSDOWN, NULL, 0);
+	store(r.mm, 0x6ff8000, 1);
+	assert_int_equal(load(r.mm, 0x6ff8000), 1);
+	assert_int_equal(samara_store(r.mm, 0x100000, &byte, 1, &s), 0);
+	assert_int_equal(s.code, SAMARA_SEGV_MAPERR);
+	ram_close(&r);
+}
+
+static void test_out_of_frames(void **state)
+{
+	struct ram r;
+	struct samara_signal s;
+	uint64_t done = 0;
+	char byte = 1;
+
+	(void)state;
+	ram_open_with(&r, 64, SAMARA_TABLE_X86_4);
+	samara_mmap(r.mm, 0x100000, 128 * PAGE, RW, FIXED, NULL, 0);
+	while (samara_store(r.mm, 0x100000 + done * PAGE, &byte, 1, &s) == 1)
+		done++;
+	assert_int_equal(s.error, -SAMARA_ENOMEM);
+	assert_true(done > 50);
+	samara_check_machine(r.vm);
+	must(samara_madvise(r.mm, 0x100000, PAGE, SAMARA_MADV_DONTNEED));
+	assert_int_equal(samara_store(r.mm, 0x100000 + done * PAGE, &byte, 1, &s), 1);
+	ram_close(&r);
+}
+
+static void test_guards_and_free(void **state)
+{
+	struct ram r;
+	struct samara_signal s;
+	unsigned char vec[4];
+	char byte = 1;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, 4 * PAGE, RW, FIXED, NULL, 0);
+	store(r.mm, 0x101000, 3);
+	must(samara_madvise(r.mm, 0x101000, PAGE, SAMARA_MADV_GUARD_INSTALL));
+	assert_int_equal(samara_store(r.mm, 0x101000, &byte, 1, &s), 0);
+	assert_int_equal(s.signo, SAMARA_SIGSEGV);
+	must(samara_madvise(r.mm, 0x100000, 4 * PAGE, SAMARA_MADV_DONTNEED));
+	assert_int_equal(samara_store(r.mm, 0x101000, &byte, 1, &s), 0);
+	must(samara_madvise(r.mm, 0x101000, PAGE, SAMARA_MADV_GUARD_REMOVE));
+	assert_int_equal(load(r.mm, 0x101000), 0);
+	store(r.mm, 0x102000, 9);
+	must(samara_madvise(r.mm, 0x102000, PAGE, SAMARA_MADV_FREE));
+	assert_int_equal(load(r.mm, 0x102000), 9); /* nobody was short of memory */
+	must(samara_mincore(r.mm, 0x100000, 4 * PAGE, vec));
+	assert_memory_equal(vec, "\0\1\1\0", 4);
+	ram_close(&r);
+}
+
+static void test_atomics(void **state)
+{
+	struct ram r;
+	uint64_t old;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, PAGE, RW, FIXED, NULL, 0);
+	must(samara_atomic(r.mm, 0x100008, 4, SAMARA_ATOMIC_ADD, 5, &old, NULL));
+	must(samara_atomic(r.mm, 0x100008, 4, SAMARA_ATOMIC_ADD, 5, &old, NULL));
+	assert_int_equal(old, 5);
+	must(samara_compare_exchange(r.mm, 0x100008, 8, 10, 77, &old, NULL));
+	assert_int_equal(old, 10);
+	must(samara_compare_exchange(r.mm, 0x100008, 8, 10, 78, &old, NULL));
+	assert_int_equal(old, 77);
+	assert_int_equal(load(r.mm, 0x100008), 77);
+	assert_int_equal(samara_atomic(r.mm, 0x100001, 4, SAMARA_ATOMIC_ADD, 5, &old, NULL), -SAMARA_EINVAL);
+	ram_close(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_touch),
+		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_fork_copies_on_write),
+		cmocka_unit_test(test_fork_chain_is_bounded),
+		cmocka_unit_test(test_mremap_moves_pages),
+		cmocka_unit_test(test_pins_survive_fork),
+		cmocka_unit_test(test_stack_grows),
+		cmocka_unit_test(test_out_of_frames),
+		cmocka_unit_test(test_guards_and_free),
+		cmocka_unit_test(test_atomics),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
