@@ -69,13 +69,16 @@ static int check_range(const struct samara_mm *mm, uint64_t start, uint64_t leng
 /* hugetlbfs mappings are registered in whole huge pages; when unregistering only the start is looked at. */
 static bool huge_aligned(const struct samara_mm *mm, uint64_t start, uint64_t end, bool end_too)
 {
-	for (vma_t *vma = mm_find_in(mm, start, end); vma && vma->start < end; vma = mm_next(mm, vma)) {
+	const vma_t *first = mm_find_in(mm, start, end);
+
+	for (const vma_t *vma = first; vma && vma->start < end; vma = mm_next(mm, vma)) {
 		uint64_t mask;
 
 		if (!(vma->flags & VM_HUGETLB))
 			continue;
 		mask = (1ull << vma->file->inode->desc.hardwired_huge_log2) - 1;
-		if ((vma->start < start && (start & mask)) || (end_too && vma->end > end && (end & mask)))
+		/* the start also when the range begins in a hole before the mapping */
+		if ((vma == first && (start & mask)) || (end_too && vma->end > end && (end & mask)))
 			return false;
 	}
 	return true;
