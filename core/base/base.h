@@ -35,6 +35,15 @@
 #define ASSERT(cond) do { (void)sizeof(cond); } while (0)
 #endif
 
+/* A place where others may come in between: a lock was just given back, or something was found that is not held yet.  tests/branch builds the
+ * core with SAMARA_EXPLORE and runs every other operation at every such place. */
+#ifdef SAMARA_EXPLORE
+void samara_explore_point(void);
+#define OTHERS_MAY_COME() samara_explore_point()
+#else
+#define OTHERS_MAY_COME() ((void)0)
+#endif
+
 /* Fields that a reader without a lock may look at while one writer changes them.  Plain moves on every machine. */
 #define LOAD(p) __atomic_load_n(&(p), __ATOMIC_RELAXED)
 #define STORE(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELAXED)

@@ -68,6 +68,7 @@ static inline void lock_release(struct rwlock *lock, const struct samara_port *p
 	if (UNLIKELY(__atomic_sub_fetch(&lock->state, hold, __ATOMIC_SEQ_CST) == 0 &&
 		     __atomic_load_n(&lock->waiters, __ATOMIC_SEQ_CST)))
 		lock_wake_slow(lock, port);
+	OTHERS_MAY_COME();
 }
 
 static inline void lock_write_unlock(struct rwlock *lock, const struct samara_port *port)
@@ -90,6 +91,7 @@ static inline void lock_downgrade(struct rwlock *lock, const struct samara_port 
 	__atomic_store_n(&lock->state, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&lock->waiters, __ATOMIC_SEQ_CST))
 		lock_wake_slow(lock, port);
+	OTHERS_MAY_COME();
 }
 
 #endif

@@ -48,6 +48,7 @@ static bool access_begin(struct access *a, uint64_t addr)
 	if (port->read_lock)
 		port->read_lock(port->self);
 	spot = table_walk(table, addr);
+	OTHERS_MAY_COME();
 	if (entry_present(spot.entry) && !(a->need & ~entry_rights(table, spot.entry)) &&
 	    LIKELY(pfn_in_span(&mm->vm->frames, entry_pfn(table, spot.entry)))) {
 		a->lock = table_lock(table, spot.slot);

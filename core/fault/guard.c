@@ -5,31 +5,31 @@
  */
 #include "core/fault/fault.h"
 
+/* A page becomes a marker in one step: an access finds the page or the guard. */
 SAMARA_INTERNAL int guard_install(struct samara_mm *mm, uint64_t start, uint64_t end)
 {
+	struct table_change changes[64];
 	struct table *table = &mm->table;
-	unsigned cpu = vm_cpu(mm->vm);
+	struct table_gather g;
+	int err = 0;
 
-	zap_range(mm, start, end, 0, 0, ZAP_ALL);
+	gather_begin(&g, table, &mm->sink, changes, ARRAY_SIZE(changes), vm_cpu(mm->vm));
 	for (uint64_t addr = start; addr < end; addr += PAGE_SIZE) {
 		struct frame *page;
 		uint64_t *slot;
-		int err = table_ensure(table, cpu, addr, 0, &slot);
 
+		err = table_ensure(table, g.cache, addr, 0, &slot);
 		if (err)
-			return err;
+			break;
 		page = table_lock(table, slot);
-		if (!*slot)
-			table_install(table, page, slot, 0, SOFT_GUARD);
-		else if (entry_present(*slot))
-			slot = NULL; /* somebody faulted it in since */
+		(void)table_clear_one(&g, slot, addr, 0);
+		table_install(table, page, slot, 0, SOFT_GUARD);
 		table_unlock(table, page);
-		if (!slot) {
-			zap_range(mm, addr, addr + PAGE_SIZE, 0, 0, ZAP_ALL);
-			addr -= PAGE_SIZE;
-		}
+		if (g.count == ARRAY_SIZE(changes))
+			gather_flush(&g);
 	}
-	return 0;
+	gather_flush(&g);
+	return err;
 }
 
 typedef void entry_edit(struct samara_mm *mm, struct table_gather *g, uint64_t *slot, uint64_t addr);

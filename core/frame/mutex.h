@@ -35,6 +35,7 @@ static inline void mutex_unlock(uint32_t *word, const struct samara_port *port)
 	}
 	if (UNLIKELY(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2))
 		port->wake(port->self, word, 1);
+	OTHERS_MAY_COME();
 }
 
 #endif

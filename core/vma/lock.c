@@ -46,6 +46,7 @@ SAMARA_INTERNAL void vma_unlock_read(struct samara_mm *mm, vma_t *vma)
 	}
 	if (UNLIKELY(__atomic_sub_fetch(&vma->lock, 1, __ATOMIC_RELEASE) == VMA_WRITER))
 		port->wake(port->self, &vma->lock, 1);
+	OTHERS_MAY_COME();
 }
 
 SAMARA_INTERNAL bool vma_lock_read(struct samara_mm *mm, vma_t *vma)
@@ -76,6 +77,7 @@ SAMARA_INTERNAL vma_t *vma_find_locked(struct samara_mm *mm, uint64_t addr)
 	if (port->read_lock)
 		port->read_lock(port->self);
 	vma = tree_lookup(&mm->tree, addr);
+	OTHERS_MAY_COME();
 	if (vma && !vma_lock_read(mm, vma))
 		vma = NULL;
 	if (port->read_unlock)
