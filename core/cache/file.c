@@ -1,8 +1,8 @@
 /* file.c - inodes and open files: what a mapping of a file refers to.
  *
- * Both are counted.  A mapping holds a reference on its file; a file holds one on its inode.  An inode counts its shared
- * mappings that may write, so a write seal can be refused while one exists.  Shared anonymous memory is an inode of kind
- * SHMEM that the core makes itself and that is charged whole, as the kernel does.
+ * Both are counted.  A mapping holds a reference on its file; a file holds one on its inode.  An inode counts its
+ * shared mappings that may write, so a write seal can be refused while one exists.  Shared anonymous memory is an
+ * inode of kind SHMEM that the core makes itself and that is charged whole, as the kernel does.
  */
 #include "core/mm.h"
 

@@ -1,17 +1,19 @@
-/* index.c - which page of a file is where: a radix tree with 64 slots a node, and a bit for each slot that says "dirty below".
+/* index.c - which page of a file is where: a radix tree with 64 slots a node, and a bit for each slot that says
+ * "dirty below".
  *
- * A slot of a leaf is NULL or a frame, nothing else.  The tree is as high as the largest index needs; a node without slots in use goes, and a
- * root whose only child is its first goes, too.  Nodes change under `cache->lock` alone.
+ * A slot of a leaf is NULL or a frame, nothing else.  The tree is as high as the largest index needs; a node without
+ * slots in use goes, and a root whose only child is its first goes, too.  Nodes change under `cache->lock` alone.
  *
- * Readers have no lock: they run between read_lock and read_unlock of the port, and a node's memory goes through `defer`.  A frame's descriptor
- * is permanent memory, so a reader may try to take a reference on whatever a slot named: only when the count is not zero, and then it
- * looks again whether the slot still names the frame.  If not, the frame may be anything by now, and the reference goes back at once.
- * With a port that has threads but no read sections a reader takes the lock.
+ * Readers have no lock: they run between read_lock and read_unlock of the port, and a node's memory goes through
+ * `defer`.  A frame's descriptor is permanent memory, so a reader may try to take a reference on whatever a slot
+ * named: only when the count is not zero, and then it looks again whether the slot still names the frame.  If not,
+ * the frame may be anything by now, and the reference goes back at once.  With a port that has threads but no read
+ * sections a reader takes the lock.
  */
 #include "core/mm.h"
 
-#define NODE_BITS 6u
-#define NODE_SLOTS (1u << NODE_BITS)
+#define CACHE_NODE_BITS 6u
+#define CACHE_NODE_SLOTS (1u << CACHE_NODE_BITS)
 
 struct cache_node {
 	struct samara_rcu_head rcu;
@@ -21,17 +23,17 @@ struct cache_node {
 	uint32_t count;     /* slots in use */
 	uint8_t level;      /* 0: slots are frames */
 	uint8_t offset;     /* in the parent */
-	void *slot[NODE_SLOTS];
+	void *slot[CACHE_NODE_SLOTS];
 };
 
 static inline unsigned node_offset(const struct cache_node *node, uint64_t index)
 {
-	return (unsigned)(index >> (node->level * NODE_BITS)) & (NODE_SLOTS - 1);
+	return (unsigned)(index >> (node->level * CACHE_NODE_BITS)) & (CACHE_NODE_SLOTS - 1);
 }
 
 static inline bool node_covers(const struct cache_node *root, uint64_t index)
 {
-	unsigned bits = (root->level + 1u) * NODE_BITS;
+	unsigned bits = (root->level + 1u) * CACHE_NODE_BITS;
 
 	return bits >= 64 || index >> bits == 0;
 }
@@ -75,7 +77,8 @@ static void node_free(struct cache_node *node)
 		node_reclaim(&node->rcu);
 }
 
-static struct cache_node *node_make(struct samara_inode *inode, struct cache_node *parent, unsigned offset, unsigned level)
+static struct cache_node *node_make(struct samara_inode *inode, struct cache_node *parent, unsigned offset,
+	unsigned level)
 {
 	struct cache_node *node = vm_alloc(inode->vm, sizeof(*node));
 
@@ -244,7 +247,8 @@ static bool inode_try_get(struct samara_inode *inode)
 	uint32_t refs = LOAD(inode->refs);
 
 	while (refs)
-		if (__atomic_compare_exchange_n(&inode->refs, &refs, refs + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(&inode->refs, &refs, refs + 1, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -282,7 +286,8 @@ static bool frame_try_get(const struct frames *f, struct frame *frame)
 		return (uint32_t)count != 0;
 	}
 	while ((uint32_t)count)
-		if (__atomic_compare_exchange_n(&frame->count, &count, count + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(&frame->count, &count, count + 1, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -322,7 +327,8 @@ SAMARA_INTERNAL struct frame *cache_find(struct samara_inode *inode, uint64_t in
 	return frame;
 }
 
-/* The first slot in use (tagged, when dirty_only) at or behind *index: its leaf, and *index becomes its index.  NULL: none up to `last`. */
+/* The first slot in use (tagged, when dirty_only) at or behind *index: its leaf, and *index becomes its index.  NULL:
+ * none up to `last`. */
 static struct cache_node *index_seek(const struct cache *cache, uint64_t *index, uint64_t last, bool dirty_only)
 {
 	struct cache_node *node = LOAD_ACQUIRE(cache->root);
@@ -331,11 +337,12 @@ static struct cache_node *index_seek(const struct cache *cache, uint64_t *index,
 	if (node && !node_covers(node, at))
 		return NULL;
 	while (node && at <= last) {
-		unsigned shift = node->level * NODE_BITS, offset;
+		unsigned shift = node->level * CACHE_NODE_BITS, offset;
 		struct cache_node *child = NULL;
+		unsigned above = shift + CACHE_NODE_BITS;
 		uint64_t behind;
 
-		for (offset = node_offset(node, at); offset < NODE_SLOTS; offset++) {
+		for (offset = node_offset(node, at); offset < CACHE_NODE_SLOTS; offset++) {
 			if (dirty_only && !(LOAD(node->dirty) >> offset & 1))
 				continue;
 			child = LOAD_ACQUIRE(node->slot[offset]);
@@ -345,7 +352,7 @@ static struct cache_node *index_seek(const struct cache *cache, uint64_t *index,
 		if (child) {
 			/* further right: from the beginning of that part */
 			if (offset != node_offset(node, at))
-				at = ((at >> shift & ~(uint64_t)(NODE_SLOTS - 1)) | offset) << shift;
+				at = ((at >> shift & ~(uint64_t)(CACHE_NODE_SLOTS - 1)) | offset) << shift;
 			if (!node->level) {
 				*index = at;
 				return at <= last ? node : NULL;
@@ -354,7 +361,7 @@ static struct cache_node *index_seek(const struct cache *cache, uint64_t *index,
 			continue;
 		}
 		/* nothing to the right here: the part behind this node, from the root */
-		behind = shift + NODE_BITS >= 64 ? 0 : ((at >> (shift + NODE_BITS)) + 1) << (shift + NODE_BITS);
+		behind = above >= 64 ? 0 : ((at >> above) + 1) << above;
 		if (behind <= at)
 			return NULL;
 		at = behind;
@@ -365,7 +372,8 @@ static struct cache_node *index_seek(const struct cache *cache, uint64_t *index,
 	return NULL;
 }
 
-SAMARA_INTERNAL unsigned cache_find_many(struct samara_inode *inode, uint64_t index, uint64_t last, bool dirty_only, struct frame **out, unsigned room)
+SAMARA_INTERNAL unsigned cache_find_many(struct samara_inode *inode, uint64_t index, uint64_t last, bool dirty_only,
+	struct frame **out, unsigned room)
 {
 	unsigned found = 0;
 
@@ -401,7 +409,8 @@ SAMARA_INTERNAL int cache_insert(struct samara_inode *inode, uint64_t index, str
 		*there = leaf->slot[node_offset(leaf, index)];
 		frame_get(&inode->vm->frames, *there);
 		err = -SAMARA_EEXIST;
-	} else if (inode->desc.kind == SAMARA_INODE_SHMEM && inode->desc.max_pages && cache->pages >= inode->desc.max_pages) {
+	} else if (inode->desc.kind == SAMARA_INODE_SHMEM && inode->desc.max_pages &&
+		   cache->pages >= inode->desc.max_pages) {
 		err = -SAMARA_ENOSPC;
 	} else {
 		if (!leaf)
@@ -466,7 +475,8 @@ struct index_sums {
 	uint64_t pages, dirty;
 };
 
-static const char *check_page(const struct samara_inode *inode, const struct frame *page, uint64_t index, bool tagged)
+static const char *index_check_page(const struct samara_inode *inode, const struct frame *page, uint64_t index,
+	bool tagged)
 {
 	uint32_t marks = LOAD(page->marks);
 	bool shmem = inode->desc.kind == SAMARA_INODE_SHMEM;
@@ -483,17 +493,18 @@ static const char *check_page(const struct samara_inode *inode, const struct fra
 		return "C3: a dirty page has no tag";
 	if (tagged && !inode_has_backing(inode))
 		return "C3: a page of shmem is tagged dirty";
-	if (index >= inode_pages(inode) && !(shmem && !(marks & PAGE_UPTODATE)))
+	if (index >= inode_pages(inode) && (!shmem || frame_maps(page)))
 		return "C4: a page lies behind the end of the file";
 	return NULL;
 }
 
-static const char *cache_check_node(const struct samara_inode *inode, const struct cache_node *node, uint64_t first, struct index_sums *sums)
+static const char *index_cache_check_node(const struct samara_inode *inode, const struct cache_node *node, uint64_t first,
+	struct index_sums *sums)
 {
 	unsigned used = 0;
 
-	for (unsigned i = 0; i < NODE_SLOTS; i++) {
-		uint64_t index = first | (uint64_t)i << (node->level * NODE_BITS);
+	for (unsigned i = 0; i < CACHE_NODE_SLOTS; i++) {
+		uint64_t index = first | (uint64_t)i << (node->level * CACHE_NODE_BITS);
 		bool tagged = node->dirty >> i & 1;
 		const char *wrong;
 
@@ -510,9 +521,9 @@ static const char *cache_check_node(const struct samara_inode *inode, const stru
 				return "C1: a node is not where it says";
 			if ((child->dirty != 0) != tagged)
 				return "C3: a node's tags and the bit above differ";
-			wrong = cache_check_node(inode, child, index, sums);
+			wrong = index_cache_check_node(inode, child, index, sums);
 		} else {
-			wrong = check_page(inode, node->slot[i], index, tagged);
+			wrong = index_check_page(inode, node->slot[i], index, tagged);
 			sums->pages++;
 			sums->dirty += tagged;
 		}
@@ -531,7 +542,7 @@ SAMARA_INTERNAL const char *cache_check(struct samara_inode *inode)
 	if (cache->root) {
 		if (cache->root->parent || cache->height != cache->root->level + 1u)
 			return "C1: the root is not the top";
-		wrong = cache_check_node(inode, cache->root, 0, &sums);
+		wrong = index_cache_check_node(inode, cache->root, 0, &sums);
 	} else if (cache->height) {
 		return "C1: a height without a root";
 	}

@@ -1,9 +1,9 @@
 /* io.c - reading and writing a file without mapping it, and what else a descriptor is asked about its pages.
  *
- * The bytes are those of the cached frames, which the mappings show, too; so both are coherent without further ado.  A write holds size_lock:
- * for reading when it stays inside the file, for writing when the file grows; the page lock makes each page's part of it one step.
- * A read takes no lock at all: as in Linux it may see part of a write that is just being made.  Data come before size: whoever sees the new end
- * sees the bytes before it.
+ * The bytes are those of the cached frames, which the mappings show, too; so both are coherent without further ado.
+ * A write holds size_lock: for reading when it stays inside the file, for writing when the file grows; the page lock
+ * makes each page's part of it one step. A read takes no lock at all: as in Linux it may see part of a write that is
+ * just being made.  Data come before size: whoever sees the new end sees the bytes before it.
  */
 #include "core/mm.h"
 
@@ -33,14 +33,14 @@ static int io_check(const struct samara_file *file, uint64_t offset, uint64_t by
 	return bytes > INT64_MAX - offset ? -SAMARA_EINVAL : 0;
 }
 
-static void io_put(struct samara *vm, struct frame *page)
+static void io_give(struct samara *vm, struct frame *page)
 {
 	frame_put(&vm->frames, vm_cpu(vm), page);
 }
 
 /* cache_get by one who may wait until dirty pages were written to make room; `held` as in cache_make_room. */
-static int io_get(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how, struct samara_inode *held,
-	struct frame **out)
+static int io_get(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how,
+	struct samara_inode *held, struct frame **out)
 {
 	int err = cache_get(inode, file, index, how, out);
 
@@ -75,7 +75,7 @@ int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, si
 		part = at < size ? MIN(part, size - at) : 0;
 		if (page) {
 			copy_bytes((char *)to + done, (char *)frame_host(&inode->vm->frames, page) + within, part);
-			io_put(inode->vm, page);
+			io_give(inode->vm, page);
 		} else {
 			zero_bytes((char *)to + done, part);
 		}
@@ -87,7 +87,7 @@ int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, si
 }
 
 /* One page's part of a write; size_lock is held, for writing when the part ends behind the end of the file. */
-static int write_part(struct samara_file *file, uint64_t at, const char *from, uint64_t part)
+static int file_write_part(struct samara_file *file, uint64_t at, const char *from, uint64_t part)
 {
 	struct samara_inode *inode = file->inode;
 	struct samara *vm = inode->vm;
@@ -96,7 +96,8 @@ static int write_part(struct samara_file *file, uint64_t at, const char *from, u
 	bool blank = (!within || start >= size) && (within + part == FRAME_BYTES || at + part >= size);
 	struct frame *page;
 	char *host;
-	int err = io_get(inode, file, at >> FRAME_SHIFT, CACHE_LOCK | CACHE_GROW | (blank ? CACHE_BLANK : 0), inode, &page);
+	unsigned how = CACHE_LOCK | CACHE_GROW | (blank ? CACHE_BLANK : 0);
+	int err = io_get(inode, file, at >> FRAME_SHIFT, how, inode, &page);
 
 	if (err)
 		return err;
@@ -112,12 +113,12 @@ static int write_part(struct samara_file *file, uint64_t at, const char *from, u
 	if (at + part > size)
 		STORE_RELEASE(inode->desc.size_bytes, at + part);
 	page_unlock(vm, page);
-	io_put(vm, page);
+	io_give(vm, page);
 	return 0;
 }
 
 /* The file's end will be at `end`: its owner may refuse, and what lies behind the old end reads as zero. */
-static int write_begin_growth(struct samara_inode *inode, uint64_t offset, uint64_t end)
+static int file_begin_growth(struct samara_inode *inode, uint64_t offset, uint64_t end)
 {
 	int err = 0;
 
@@ -130,7 +131,7 @@ static int write_begin_growth(struct samara_inode *inode, uint64_t offset, uint6
 	return 0;
 }
 
-static int64_t write_all(struct samara_file *file, uint64_t offset, const char *from, uint64_t want, bool grows)
+static int64_t file_write_all(struct samara_file *file, uint64_t offset, const char *from, uint64_t want, bool grows)
 {
 	struct samara_inode *inode = file->inode;
 	uint32_t seals = samara_inode_seals(inode);
@@ -141,14 +142,16 @@ static int64_t write_all(struct samara_file *file, uint64_t offset, const char *
 		return -SAMARA_EPERM;
 	/* the seal refuses the page that would make the file larger, not those before it */
 	if (!(seals & SAMARA_F_SEAL_GROW) && grows)
-		err = write_begin_growth(inode, offset, offset + want);
+		err = file_begin_growth(inode, offset, offset + want);
 	if (err)
 		return err;
 	while (done < want) {
 		uint64_t at = offset + done, part = MIN(FRAME_BYTES - (at & (FRAME_BYTES - 1)), want - done);
 
-		err = (seals & SAMARA_F_SEAL_GROW) && at + part > inode->desc.size_bytes ? -SAMARA_EPERM
-											   : write_part(file, at, from + done, part);
+		if ((seals & SAMARA_F_SEAL_GROW) && at + part > inode->desc.size_bytes)
+			err = -SAMARA_EPERM;
+		else
+			err = file_write_part(file, at, from + done, part);
 		if (err)
 			break;
 		done += part;
@@ -174,24 +177,24 @@ int64_t samara_file_write(struct samara_file *file, uint64_t offset, const void 
 	want = MIN(want, inode->desc.max_bytes - offset);
 	(void)lock_read(&inode->size_lock, port, 0);
 	if (offset + want <= LOAD(inode->desc.size_bytes)) {
-		done = write_all(file, offset, from, want, false);
+		done = file_write_all(file, offset, from, want, false);
 		lock_read_unlock(&inode->size_lock, port);
 		return done;
 	}
 	lock_read_unlock(&inode->size_lock, port);
 	(void)lock_write(&inode->size_lock, port, 0);
-	done = write_all(file, offset, from, want, offset + want > inode->desc.size_bytes);
+	done = file_write_all(file, offset, from, want, offset + want > inode->desc.size_bytes);
 	lock_write_unlock(&inode->size_lock, port);
 	return done;
 }
 
-static bool page_present(struct samara_inode *inode, uint64_t index)
+static bool file_page_present(struct samara_inode *inode, uint64_t index)
 {
 	struct frame *page = cache_find(inode, index);
 	bool present = page && page_has(page, PAGE_UPTODATE);
 
 	if (page)
-		io_put(inode->vm, page);
+		io_give(inode->vm, page);
 	return present;
 }
 
@@ -199,11 +202,11 @@ int samara_file_cached(struct samara_file *file, uint64_t offset)
 {
 	int err = io_ready(file);
 
-	return err ? err : page_present(file->inode, offset >> FRAME_SHIFT);
+	return err ? err : file_page_present(file->inode, offset >> FRAME_SHIFT);
 }
 
 /* The first page at or behind `index` that has data, or UINT64_MAX. */
-static uint64_t next_data(struct samara_inode *inode, uint64_t index, uint64_t last)
+static uint64_t file_next_data(struct samara_inode *inode, uint64_t index, uint64_t last)
 {
 	struct frame *page;
 
@@ -211,7 +214,7 @@ static uint64_t next_data(struct samara_inode *inode, uint64_t index, uint64_t l
 		bool data = page_has(page, PAGE_UPTODATE);
 
 		index = page->index;
-		io_put(inode->vm, page);
+		io_give(inode->vm, page);
 		if (data)
 			return index;
 		index++;
@@ -233,16 +236,18 @@ int64_t samara_file_seek_data(struct samara_file *file, uint64_t offset, int hol
 	if (inode_has_backing(inode))
 		return (int64_t)(hole ? size : offset);
 	if (hole) {
-		while (index < inode_pages(inode) && page_present(inode, index))
+		while (index < inode_pages(inode) && file_page_present(inode, index))
 			index++;
+		if (index > INT64_MAX >> FRAME_SHIFT)
+			return -SAMARA_EINVAL;
 		return (int64_t)MIN(MAX(index << FRAME_SHIFT, offset), size);
 	}
-	at = next_data(inode, index, (size - 1) >> FRAME_SHIFT);
+	at = file_next_data(inode, index, (size - 1) >> FRAME_SHIFT);
 	return at == UINT64_MAX ? -SAMARA_ENXIO : (int64_t)MAX(at << FRAME_SHIFT, offset);
 }
 
 /* posix_fadvise(2): a length of 0 is up to the end. */
-static bool advice_end(uint64_t offset, uint64_t length, uint64_t *end)
+static bool file_advice_end(uint64_t offset, uint64_t length, uint64_t *end)
 {
 	if (length > INT64_MAX)
 		return false;
@@ -257,13 +262,14 @@ int samara_file_readahead(struct samara_file *file, uint64_t offset, uint64_t le
 
 	if (err)
 		return err;
-	if (!advice_end(offset, length, &end))
+	if (!file_advice_end(offset, length, &end))
 		return -SAMARA_EINVAL;
 	cache_read_ahead(file->inode, offset >> FRAME_SHIFT, (end - 1) >> FRAME_SHIFT);
 	return 0;
 }
 
-/* Whole pages only, so that bytes outside the range stay; the last page of the file is whole when the range reaches its end. */
+/* Whole pages only, so that bytes outside the range stay; the last page of the file is whole when the range reaches
+ * its end. */
 int samara_file_drop(struct samara_file *file, uint64_t offset, uint64_t length)
 {
 	struct samara_inode *inode = file->inode;
@@ -274,7 +280,7 @@ int samara_file_drop(struct samara_file *file, uint64_t offset, uint64_t length)
 
 	if (err)
 		return err;
-	if (!advice_end(offset, length, &end))
+	if (!file_advice_end(offset, length, &end))
 		return -SAMARA_EINVAL;
 	if (!inode_has_backing(inode))
 		return 0;

@@ -1,9 +1,9 @@
 /* page.c - one page of a file: found, or made and filled.
  *
- * A new page is locked before anybody can find it, and stays so until it is up to date or its reading failed; whoever finds it meanwhile
- * waits for its lock.  What reading a page costs is the embedder's, so a page is read by one thread once, and neighbours come with it: a
- * window that doubles while a file is read in order.  Readahead is a favour: it takes free frames only, it waits for nothing, and its
- * errors are nobody's.
+ * A new page is locked before anybody can find it, and stays so until it is up to date or its reading failed; whoever
+ * finds it meanwhile waits for its lock.  What reading a page costs is the embedder's, so a page is read by one
+ * thread once, and neighbours come with it: a window that doubles while a file is read in order.  Readahead is a
+ * favour: it takes free frames only, it waits for nothing, and its errors are nobody's.
  *
  * Everything here may be called without any lock; cache_mark_dirty under any.
  */
@@ -35,15 +35,15 @@ SAMARA_INTERNAL void page_unlock(struct samara *vm, struct frame *page)
 	mutex_unlock(&page->lock, &vm->port);
 }
 
-static void page_put(struct samara *vm, struct frame *page)
+static void page_give(struct samara *vm, struct frame *page)
 {
 	frame_put(&vm->frames, vm_cpu(vm), page);
 }
 
-static void page_unlock_put(struct samara *vm, struct frame *page)
+static void page_unlock_give(struct samara *vm, struct frame *page)
 {
 	page_unlock(vm, page);
-	page_put(vm, page);
+	page_give(vm, page);
 }
 
 static inline bool cache_may_wait(const struct samara *vm, unsigned how)
@@ -130,10 +130,10 @@ void samara_read_done(struct samara_inode *inode, uint64_t index, int error)
 	/* not one that is being read: nobody waits for this news */
 	if (page_has(page, PAGE_READING)) {
 		(void)page_read_end(inode, page, error);
-		page_unlock_put(vm, page);
+		page_unlock_give(vm, page);
 		samara_inode_put(inode);
 	} else {
-		page_put(vm, page);
+		page_give(vm, page);
 	}
 }
 
@@ -170,7 +170,7 @@ SAMARA_INTERNAL int page_make(struct samara_inode *inode, uint64_t index, bool z
 			*out = page;
 			return 0;
 		}
-		page_unlock_put(vm, page);
+		page_unlock_give(vm, page);
 	}
 	if (charge)
 		vm_uncharge(vm, 1);
@@ -193,7 +193,7 @@ static void run_drop(const struct read_run *run, unsigned from, const struct fra
 		if (run->page[i] == wanted)
 			continue;
 		cache_remove(run->inode, run->page[i]);
-		page_unlock_put(run->inode->vm, run->page[i]);
+		page_unlock_give(run->inode->vm, run->page[i]);
 	}
 }
 
@@ -204,7 +204,7 @@ static void run_extend(struct read_run *run, uint64_t last)
 		int err = page_make(run->inode, run->first + run->count, false, false, &page);
 
 		if (err == -SAMARA_EEXIST)
-			page_put(run->inode->vm, page);
+			page_give(run->inode->vm, page);
 		if (err)
 			return;
 		run->page[run->count++] = page;
@@ -218,7 +218,7 @@ static void run_extend_down(struct read_run *run, uint64_t first)
 		int err = page_make(run->inode, run->first - 1, false, false, &page);
 
 		if (err == -SAMARA_EEXIST)
-			page_put(run->inode->vm, page);
+			page_give(run->inode->vm, page);
 		if (err)
 			return;
 		for (unsigned i = run->count; i; i--)
@@ -248,7 +248,8 @@ static unsigned run_read_together(const struct read_run *run)
 	return got;
 }
 
-/* Reads the run; the error is the wanted page's, which stays locked (or is the reader's, -EINPROGRESS).  Others are unlocked and given back. */
+/* Reads the run; the error is the wanted page's, which stays locked (or is the reader's, -EINPROGRESS).  Others are
+ * unlocked and given back. */
 static int run_read(struct read_run *run, struct frame *wanted)
 {
 	struct samara_inode *inode = run->inode;
@@ -266,9 +267,9 @@ static int run_read(struct read_run *run, struct frame *wanted)
 		if (i >= got)
 			other = together ? -SAMARA_EIO : page_read(inode, run->page[i], false);
 		if (other == -SAMARA_EINPROGRESS)
-			page_put(inode->vm, run->page[i]);
+			page_give(inode->vm, run->page[i]);
 		else if (!other)
-			page_unlock_put(inode->vm, run->page[i]);
+			page_unlock_give(inode->vm, run->page[i]);
 		else
 			break;
 	}
@@ -277,7 +278,8 @@ static int run_read(struct read_run *run, struct frame *wanted)
 }
 
 /* Where the window around a page that is not there begins, and how many pages it has. */
-static unsigned read_window(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how, uint64_t *first)
+static unsigned read_window(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how,
+	uint64_t *first)
 {
 	uint64_t pages = inode_pages(inode), expected = file ? LOAD(file->readahead_index) : UINT64_MAX;
 	uint64_t before = file ? LOAD(file->readahead_pages) : READ_WINDOW_MAX, window = 1;
@@ -286,7 +288,8 @@ static unsigned read_window(struct samara_inode *inode, struct samara_file *file
 	if (page_reads_zero(inode, index) || (how & CACHE_RANDOM))
 		return 1;
 	if ((how & CACHE_SEQUENTIAL) || (file && (index == expected || !index)))
-		window = index && index == expected ? MIN(MAX(before * 2, READ_WINDOW_FIRST), READ_WINDOW_MAX) : READ_WINDOW_FIRST;
+		window = index && index == expected ? MIN(MAX(before * 2, READ_WINDOW_FIRST), READ_WINDOW_MAX)
+						    : READ_WINDOW_FIRST;
 	else if (how & CACHE_FAULT) {
 		*first = index & ~(uint64_t)(READ_AROUND - 1);
 		window = READ_AROUND;
@@ -302,7 +305,8 @@ static unsigned read_window(struct samara_inode *inode, struct samara_file *file
 }
 
 /* A new page and its neighbours. */
-static int page_read_window(struct samara_inode *inode, struct samara_file *file, struct frame *page, unsigned how, bool zeroed)
+static int page_read_window(struct samara_inode *inode, struct samara_file *file, struct frame *page, unsigned how,
+	bool zeroed)
 {
 	struct read_run run = { .inode = inode, .first = page->index, .count = 1 };
 	uint64_t first;
@@ -314,7 +318,8 @@ static int page_read_window(struct samara_inode *inode, struct samara_file *file
 	run_extend_down(&run, first);
 	run_extend(&run, first + window - 1);
 	/* using a page in its second half begins the next window */
-	if (run.count >= READ_WINDOW_FIRST && !(how & CACHE_FAULT && first != page->index) && run.page[run.count / 2] != page)
+	if (run.count >= READ_WINDOW_FIRST && !((how & CACHE_FAULT) && first != page->index) &&
+	    run.page[run.count / 2] != page)
 		page_set(run.page[run.count / 2], PAGE_READAHEAD);
 	return run_read(&run, page);
 }
@@ -340,7 +345,7 @@ SAMARA_INTERNAL void cache_read_ahead(struct samara_inode *inode, uint64_t first
 		there = cache_find(inode, first);
 		if (!there)
 			return;
-		page_put(inode->vm, there);
+		page_give(inode->vm, there);
 		first++;
 	}
 }
@@ -355,13 +360,13 @@ static void page_used(struct samara_inode *inode, struct samara_file *file, stru
 	if (LIKELY(!(marks & PAGE_READAHEAD)) || !(page_clear(page, PAGE_READAHEAD) & PAGE_READAHEAD))
 		return;
 	if (file && !(how & (CACHE_RANDOM | CACHE_NOCREATE))) {
-		uint64_t next = LOAD(file->readahead_index), window = MIN(LOAD(file->readahead_pages) * 2, READ_WINDOW_MAX);
+		uint64_t next = LOAD(file->readahead_index), window = LOAD(file->readahead_pages) * 2;
 		uint64_t pages = inode_pages(inode);
 		struct read_run run = { .inode = inode, .first = next };
 
 		if (next <= page->index || next >= pages || !window)
 			return;
-		window = MIN(window, pages - next);
+		window = MIN(MIN(window, READ_WINDOW_MAX), pages - next);
 		run_extend(&run, next + window - 1);
 		if (!run.count)
 			return;
@@ -375,8 +380,10 @@ static void page_used(struct samara_inode *inode, struct samara_file *file, stru
 
 enum { PAGE_AGAIN = 1 }; /* the page left the cache: look for the offset again */
 
-/* The page is locked: make it up to date, unless the caller fills it.  0: locked.  Anything else: neither locked nor referenced. */
-static int page_complete(struct samara_inode *inode, struct samara_file *file, struct frame *page, unsigned how, bool new, bool zeroed)
+/* The page is locked: make it up to date, unless the caller fills it.  0: locked.  Anything else: neither locked nor
+ * referenced. */
+static int page_complete(struct samara_inode *inode, struct samara_file *file, struct frame *page, unsigned how,
+	bool new, bool zeroed)
 {
 	struct samara *vm = inode->vm;
 	uint64_t index = page->index;
@@ -387,7 +394,7 @@ static int page_complete(struct samara_inode *inode, struct samara_file *file, s
 	err = new ? page_read_window(inode, file, page, how, zeroed) : page_read(inode, page, false);
 	if (err == -SAMARA_EINPROGRESS) {
 		if (!cache_may_wait(vm, how)) {
-			page_put(vm, page);
+			page_give(vm, page);
 			return -SAMARA_EAGAIN;
 		}
 		page_lock(vm, page);
@@ -399,11 +406,12 @@ static int page_complete(struct samara_inode *inode, struct samara_file *file, s
 			err = page_has(page, PAGE_ERROR) ? -(int)page->data : PAGE_AGAIN;
 	}
 	if (err)
-		page_unlock_put(vm, page);
+		page_unlock_give(vm, page);
 	return err;
 }
 
-SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how, struct frame **out)
+SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how,
+	struct frame **out)
 {
 	struct samara *vm = inode->vm;
 	struct frame *page;
@@ -433,17 +441,17 @@ SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *fi
 				return 0;
 			}
 			if (!ready && (how & CACHE_NOCREATE)) {
-				page_put(vm, page);
+				page_give(vm, page);
 				return -SAMARA_ENOENT;
 			}
 			if (cache_may_wait(vm, how)) {
 				page_lock(vm, page);
 			} else if (!page_trylock(vm, page)) {
-				page_put(vm, page);
+				page_give(vm, page);
 				return -SAMARA_EAGAIN;
 			}
 			if (page->owner != inode || page->index != index) {
-				page_unlock_put(vm, page);
+				page_unlock_give(vm, page);
 				continue;
 			}
 		}
@@ -451,7 +459,7 @@ SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *fi
 		if (!(how & CACHE_GROW) && index >= inode_pages(inode)) {
 			if (new)
 				cache_remove(inode, page);
-			page_unlock_put(vm, page);
+			page_unlock_give(vm, page);
 			return -SAMARA_ERANGE;
 		}
 		err = page_complete(inode, file, page, how, new, zeroed);

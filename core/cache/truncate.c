@@ -1,12 +1,14 @@
 /* truncate.c - the end of a file moves, holes are made and filled: ftruncate(2), fallocate(2).
  *
- * Shrinking: the owner agrees, the new size is published, entries of whole pages behind it leave every mapping (private copies too), the pages
- * leave the cache under their locks.  A fault that had found such a page before it was locked looks at the size again under the page lock
- * (cache_page_here); one that mapped it just before is why entries are looked for once more when the page has any.  Then the last page's tail
- * is zeroed, in the frame that mappings see.
+ * Shrinking: the owner agrees, the new size is published, entries of whole pages behind it leave every mapping
+ * (private copies too), the pages leave the cache under their locks.  A fault that had found such a page before it
+ * was locked looks at the size again under the page lock (cache_page_here); one that mapped it just before is why
+ * entries are looked for once more when the page has any.  Then the last page's tail is zeroed, in the frame that
+ * mappings see.
  *
- * A hole in a file with backing: dirty pages are written first, so that a refusal loses nothing; the owner makes the hole, and after that the cached
- * copies go, so that what is read later is the hole.  size_lock keeps write-back out from the first step to the last.
+ * A hole in a file with backing: the owner makes it, or refuses, and nothing has changed; after that the cached pages
+ * go, dirty or not, so that what is read later is the hole.  size_lock keeps write-back out meanwhile, or a dirty
+ * page could fill the hole that has just been made.
  *
  * Who holds what: size_lock for writing, everywhere but in cache_destroy, which is alone.
  */
@@ -16,7 +18,7 @@
 #define LAST_INDEX (UINT64_MAX >> FRAME_SHIFT)
 
 /* Pages leave the cache; with `reserved`, only those that this call of fallocate made. */
-static void drop_pages(struct samara_inode *inode, uint64_t first, uint64_t last, uint64_t reserved)
+static void cache_drop_pages(struct samara_inode *inode, uint64_t first, uint64_t last, uint64_t reserved)
 {
 	struct samara *vm = inode->vm;
 	struct frame *batch[DROP_MANY];
@@ -26,9 +28,12 @@ static void drop_pages(struct samara_inode *inode, uint64_t first, uint64_t last
 		for (unsigned i = 0; i < n; i++) {
 			struct frame *page = batch[i];
 
+			bool mine;
+
 			first = page->index + 1;
 			page_lock(vm, page);
-			if (page->owner == inode && (!reserved || (page->data == reserved && !page_has(page, PAGE_UPTODATE)))) {
+			mine = !reserved || (page->data == reserved && !page_has(page, PAGE_UPTODATE));
+			if (page->owner == inode && mine) {
 				if (frame_maps(page))
 					zap_file_range(inode, page->index, page->index, false);
 				cache_remove(inode, page);
@@ -42,19 +47,19 @@ static void drop_pages(struct samara_inode *inode, uint64_t first, uint64_t last
 SAMARA_INTERNAL void cache_drop_range(struct samara_inode *inode, uint64_t first, uint64_t last)
 {
 	zap_file_range(inode, first, last, false);
-	drop_pages(inode, first, last, 0);
+	cache_drop_pages(inode, first, last, 0);
 }
 
 SAMARA_INTERNAL void cache_destroy(struct samara_inode *inode)
 {
 	cache_unlist(inode);
 	if (inode->cache.root)
-		drop_pages(inode, 0, UINT64_MAX, 0);
+		cache_drop_pages(inode, 0, UINT64_MAX, 0);
 	ASSERT(!inode->cache.root && !inode->cache.pages && !inode->cache.dirty);
 }
 
 /* With a port that cannot wait: a page of the range is being read, and nobody can wait for it. */
-static bool range_is_busy(struct samara_inode *inode, uint64_t first, uint64_t last)
+static bool cache_range_is_busy(struct samara_inode *inode, uint64_t first, uint64_t last)
 {
 	struct samara *vm = inode->vm;
 	struct frame *page;
@@ -72,8 +77,9 @@ static bool range_is_busy(struct samara_inode *inode, uint64_t first, uint64_t l
 	return false;
 }
 
-/* Bytes [from, to) of a page are zero from now on, where it is in the cache: a page that is not there is read as its file is then. */
-static void zero_part(struct samara_inode *inode, uint64_t index, uint64_t from, uint64_t to)
+/* Bytes [from, to) of a page are zero from now on, where it is in the cache: a page that is not there is read as its
+ * file is then. */
+static void page_zero_part(struct samara_inode *inode, uint64_t index, uint64_t from, uint64_t to)
 {
 	struct samara *vm = inode->vm;
 	struct frame *page = cache_find(inode, index);
@@ -93,10 +99,10 @@ SAMARA_INTERNAL void inode_zero_old_tail(struct samara_inode *inode)
 
 	/* tmpfs leaves what a mapping stored there (asked of Linux 6.18), file systems on disks do not */
 	if (within && inode_has_backing(inode))
-		zero_part(inode, size >> FRAME_SHIFT, within, FRAME_BYTES);
+		page_zero_part(inode, size >> FRAME_SHIFT, within, FRAME_BYTES);
 }
 
-static int ask_size(struct samara_inode *inode, uint64_t size_bytes)
+static int inode_ask_size(struct samara_inode *inode, uint64_t size_bytes)
 {
 	bool ask = inode_has_backing(inode) && inode->ops.set_size;
 	int err = ask ? inode->ops.set_size(inode->desc.self, size_bytes) : 0;
@@ -109,9 +115,9 @@ SAMARA_INTERNAL int inode_grow(struct samara_inode *inode, uint64_t size_bytes)
 	uint64_t last = inode->desc.size_bytes >> FRAME_SHIFT;
 	int err;
 
-	if (range_is_busy(inode, last, last))
+	if (cache_range_is_busy(inode, last, last))
 		return -SAMARA_EAGAIN;
-	err = ask_size(inode, size_bytes);
+	err = inode_ask_size(inode, size_bytes);
 	if (err)
 		return err;
 	inode_zero_old_tail(inode);
@@ -124,18 +130,20 @@ static int inode_shrink(struct samara_inode *inode, uint64_t size_bytes)
 	uint64_t within = size_bytes & (FRAME_BYTES - 1), first = (size_bytes >> FRAME_SHIFT) + (within != 0);
 	int err = 0;
 
-	if (range_is_busy(inode, size_bytes >> FRAME_SHIFT, UINT64_MAX))
+	if (cache_range_is_busy(inode, size_bytes >> FRAME_SHIFT, UINT64_MAX))
 		return -SAMARA_EAGAIN;
 	/* the same size again gives up what fallocate reserved behind it */
 	if (size_bytes != inode->desc.size_bytes)
-		err = ask_size(inode, size_bytes);
+		err = inode_ask_size(inode, size_bytes);
 	if (err)
 		return err;
 	STORE_RELEASE(inode->desc.size_bytes, size_bytes);
 	zap_file_range(inode, first, LAST_INDEX, true);
-	drop_pages(inode, first, UINT64_MAX, 0);
+	cache_drop_pages(inode, first, UINT64_MAX, 0);
+	/* a private copy that was being made of a page while it was still here */
+	zap_file_range(inode, first, LAST_INDEX, true);
 	if (within)
-		zero_part(inode, size_bytes >> FRAME_SHIFT, within, FRAME_BYTES);
+		page_zero_part(inode, size_bytes >> FRAME_SHIFT, within, FRAME_BYTES);
 	return 0;
 }
 
@@ -151,7 +159,8 @@ SAMARA_INTERNAL int inode_truncate(struct samara_inode *inode, uint64_t size_byt
 	(void)lock_write(&inode->size_lock, port, 0);
 	seals = samara_inode_seals(inode);
 	size = inode->desc.size_bytes;
-	if ((size_bytes < size && (seals & SAMARA_F_SEAL_SHRINK)) || (size_bytes > size && (seals & SAMARA_F_SEAL_GROW)))
+	if ((size_bytes < size && (seals & SAMARA_F_SEAL_SHRINK)) ||
+	    (size_bytes > size && (seals & SAMARA_F_SEAL_GROW)))
 		err = -SAMARA_EPERM;
 	else
 		err = size_bytes > size ? inode_grow(inode, size_bytes) : inode_shrink(inode, size_bytes);
@@ -165,7 +174,8 @@ int samara_file_truncate(struct samara_file *file, uint64_t size_bytes)
 
 	if (!inode->vm->frames.map)
 		return -SAMARA_ENOSYS;
-	if (size_bytes > INT64_MAX || (inode->desc.kind != SAMARA_INODE_REGULAR && inode->desc.kind != SAMARA_INODE_SHMEM))
+	if (size_bytes > INT64_MAX ||
+	    (inode->desc.kind != SAMARA_INODE_REGULAR && inode->desc.kind != SAMARA_INODE_SHMEM))
 		return -SAMARA_EINVAL;
 	if (!(file->fmode & SAMARA_FMODE_WRITE))
 		return -SAMARA_EINVAL; /* ftruncate(2) of a descriptor that is open for reading only */
@@ -174,31 +184,29 @@ int samara_file_truncate(struct samara_file *file, uint64_t size_bytes)
 
 /* -- holes -- */
 
-static int punch_held(struct samara_inode *inode, uint64_t start, uint64_t end)
+static int inode_punch_held(struct samara_inode *inode, uint64_t start, uint64_t end)
 {
 	uint64_t first = (start >> FRAME_SHIFT) + ((start & (FRAME_BYTES - 1)) != 0), behind = end >> FRAME_SHIFT;
 	uint64_t from = start & (FRAME_BYTES - 1), to = end & (FRAME_BYTES - 1);
 	int err;
 
-	if (range_is_busy(inode, start >> FRAME_SHIFT, (end - 1) >> FRAME_SHIFT))
+	if (cache_range_is_busy(inode, start >> FRAME_SHIFT, (end - 1) >> FRAME_SHIFT))
 		return -SAMARA_EAGAIN;
 	if (inode_has_backing(inode)) {
-		err = cache_write_back_held(inode, start >> FRAME_SHIFT, (end - 1) >> FRAME_SHIFT);
-		if (!err)
-			err = inode->ops.punch(inode->desc.self, start, end);
+		err = inode->ops.punch(inode->desc.self, start, end);
 		if (err < 0)
 			return err;
 	}
 	if (start >> FRAME_SHIFT == behind) {
-		zero_part(inode, behind, from, to); /* inside one page */
+		page_zero_part(inode, behind, from, to); /* inside one page */
 		return 0;
 	}
 	if (from)
-		zero_part(inode, start >> FRAME_SHIFT, from, FRAME_BYTES);
+		page_zero_part(inode, start >> FRAME_SHIFT, from, FRAME_BYTES);
 	if (first < behind)
 		cache_drop_range(inode, first, behind - 1);
 	if (to)
-		zero_part(inode, behind, 0, to);
+		page_zero_part(inode, behind, 0, to);
 	return 0;
 }
 
@@ -215,15 +223,28 @@ SAMARA_INTERNAL int inode_punch(struct samara_inode *inode, uint64_t start, uint
 	if (samara_inode_seals(inode) & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE))
 		err = -SAMARA_EPERM;
 	else
-		err = punch_held(inode, start, end);
+		err = inode_punch_held(inode, start, end);
 	lock_write_unlock(&inode->size_lock, port);
 	return err;
 }
 
 /* -- fallocate -- */
 
+/* A reserved page that is asked for once more becomes data (asked of Linux 6.18: lseek(SEEK_DATA) finds it). */
+static void page_reserve_again(struct samara_inode *inode, struct frame *page)
+{
+	struct samara *vm = inode->vm;
+
+	page_lock(vm, page);
+	if (page->owner == inode && !page_has(page, PAGE_UPTODATE)) {
+		zero_bytes(frame_host(&vm->frames, page), FRAME_BYTES);
+		page_fill_done(page);
+	}
+	page_unlock(vm, page);
+}
+
 /* Every page of [start, end) is there, reserved if it was not; all or none. */
-static int reserve_pages(struct samara_inode *inode, uint64_t start, uint64_t end)
+static int inode_reserve_pages(struct samara_inode *inode, uint64_t start, uint64_t end)
 {
 	uint64_t first = start >> FRAME_SHIFT, last = (end - 1) >> FRAME_SHIFT, mine = ++inode->cache.reservations;
 	struct samara *vm = inode->vm;
@@ -243,17 +264,19 @@ static int reserve_pages(struct samara_inode *inode, uint64_t start, uint64_t en
 			page_unlock(vm, page);
 		}
 		if (!err || err == -SAMARA_EEXIST) {
+			if (err)
+				page_reserve_again(inode, page);
 			frame_put(&vm->frames, vm_cpu(vm), page);
 			continue;
 		}
 		if (index > first)
-			drop_pages(inode, first, index - 1, mine);
+			cache_drop_pages(inode, first, index - 1, mine);
 		return err;
 	}
 	return 0;
 }
 
-static int allocate_held(struct samara_inode *inode, int mode, uint64_t start, uint64_t end)
+static int inode_allocate_held(struct samara_inode *inode, int mode, uint64_t start, uint64_t end)
 {
 	uint64_t size = inode->desc.size_bytes;
 	bool zero = mode & SAMARA_FALLOC_FL_ZERO_RANGE, grows = !(mode & SAMARA_FALLOC_FL_KEEP_SIZE) && end > size;
@@ -262,20 +285,41 @@ static int allocate_held(struct samara_inode *inode, int mode, uint64_t start, u
 	if (end > size && (samara_inode_seals(inode) & SAMARA_F_SEAL_GROW))
 		return -SAMARA_EPERM;
 	if (inode->desc.kind == SAMARA_INODE_SHMEM)
-		err = reserve_pages(inode, start, end);
+		err = inode_reserve_pages(inode, start, end);
 	if (!err && grows)
 		err = inode_grow(inode, end);
 	if (!err && zero) {
-		err = punch_held(inode, start, end);
+		err = inode_punch_held(inode, start, end);
 		if (err && grows)
 			(void)inode_shrink(inode, size);
 	}
 	return err;
 }
 
+/* What some file system of Linux supports: only then the arguments are looked at further. */
+static bool fallocate_mode_is_known(int mode)
+{
+	switch (mode) {
+	case 0:
+	case SAMARA_FALLOC_FL_KEEP_SIZE:
+	case SAMARA_FALLOC_FL_PUNCH_HOLE | SAMARA_FALLOC_FL_KEEP_SIZE:
+	case SAMARA_FALLOC_FL_ZERO_RANGE:
+	case SAMARA_FALLOC_FL_ZERO_RANGE | SAMARA_FALLOC_FL_KEEP_SIZE:
+	case 0x08: /* COLLAPSE_RANGE */
+	case 0x20: /* INSERT_RANGE */
+	case 0x40: /* UNSHARE_RANGE */
+	case 0x41:
+	case 0x80: /* WRITE_ZEROES */
+		return true;
+	default:
+		return false;
+	}
+}
+
 int samara_file_fallocate(struct samara_file *file, int mode, uint64_t offset, uint64_t length)
 {
-	const int keep = SAMARA_FALLOC_FL_KEEP_SIZE, punch = SAMARA_FALLOC_FL_PUNCH_HOLE, zero = SAMARA_FALLOC_FL_ZERO_RANGE;
+	const int keep = SAMARA_FALLOC_FL_KEEP_SIZE, punch = SAMARA_FALLOC_FL_PUNCH_HOLE;
+	const int zero = SAMARA_FALLOC_FL_ZERO_RANGE;
 	struct samara_inode *inode = file->inode;
 	const struct samara_port *port = &inode->vm->port;
 	int err;
@@ -284,7 +328,7 @@ int samara_file_fallocate(struct samara_file *file, int mode, uint64_t offset, u
 		return -SAMARA_ENOSYS;
 	if (offset > INT64_MAX || !length || length > INT64_MAX)
 		return -SAMARA_EINVAL;
-	if ((mode & ~(keep | punch | zero)) || ((mode & punch) && mode != (punch | keep)))
+	if (!fallocate_mode_is_known(mode))
 		return -SAMARA_EOPNOTSUPP;
 	if (!(file->fmode & SAMARA_FMODE_WRITE))
 		return -SAMARA_EBADF;
@@ -294,10 +338,12 @@ int samara_file_fallocate(struct samara_file *file, int mode, uint64_t offset, u
 		return -SAMARA_EFBIG;
 	if (mode & punch)
 		return inode_punch(inode, offset, offset + length);
+	if ((mode & ~keep) && (mode & ~keep) != zero)
+		return -SAMARA_EOPNOTSUPP;
 	if ((mode & zero) && (!inode_has_backing(inode) || !inode->ops.punch))
 		return -SAMARA_EOPNOTSUPP;
 	(void)lock_write(&inode->size_lock, port, 0);
-	err = allocate_held(inode, mode, offset, offset + length);
+	err = inode_allocate_held(inode, mode, offset, offset + length);
 	lock_write_unlock(&inode->size_lock, port);
 	return err;
 }

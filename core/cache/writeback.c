@@ -1,12 +1,14 @@
 /* writeback.c - dirty pages go to the file, clean ones may go at all.
  *
- * Writing one page back, under its lock: its tag and mark go first, then every entry that maps it loses its right to write (a store that
- * comes later faults, and marks the page again), then its bytes are written.  So a store is either in what was written or leaves the page dirty.
+ * Writing one page back, under its lock: its tag and mark go first, then every entry that maps it loses its right to
+ * write (a store that comes later faults, and marks the page again), then its bytes are written.  So a store is
+ * either in what was written or leaves the page dirty.
  *
- * An error is counted in the inode and told once to each open file (fsync(2)); the page stays clean, as in Linux: written again it would
- * most likely fail again, and be in the way for good.
+ * An error is counted in the inode and told once to each open file (fsync(2)); the page stays clean, as in Linux:
+ * written again it would most likely fail again, and be in the way for good.
  *
- * size_lock is held for reading meanwhile: a page must not be written behind an end, or into a hole, that a truncate is just making.
+ * size_lock is held for reading meanwhile: a page must not be written behind an end, or into a hole, that a truncate
+ * is just making.
  */
 #include "core/mm.h"
 
@@ -42,7 +44,7 @@ SAMARA_INTERNAL int file_take_error(struct samara_file *file)
 }
 
 /* Page locked, of an inode with write_page. */
-static int write_one(struct samara_inode *inode, struct frame *page)
+static int page_write_back(struct samara_inode *inode, struct frame *page)
 {
 	struct samara *vm = inode->vm;
 	uint64_t size, start = page->index << FRAME_SHIFT;
@@ -57,7 +59,8 @@ static int write_one(struct samara_inode *inode, struct frame *page)
 		return 0; /* on its way out */
 	page_zero_tail(inode, page);
 	page_set(page, PAGE_WRITEBACK);
-	err = inode->ops.write_page(inode->desc.self, page->index, frame_host(&vm->frames, page), (uint32_t)MIN(size - start, FRAME_BYTES));
+	err = inode->ops.write_page(inode->desc.self, page->index, frame_host(&vm->frames, page),
+		(uint32_t)MIN(size - start, FRAME_BYTES));
 	page_clear(page, PAGE_WRITEBACK);
 	if (err >= 0)
 		return 0;
@@ -66,7 +69,7 @@ static int write_one(struct samara_inode *inode, struct frame *page)
 }
 
 /* At most `most` dirty pages of first..last; size_lock is held.  *error becomes the first error. */
-static uint64_t write_some(struct samara_inode *inode, uint64_t first, uint64_t last, uint64_t most, int *error)
+static uint64_t inode_write_back(struct samara_inode *inode, uint64_t first, uint64_t last, uint64_t most, int *error)
 {
 	struct samara *vm = inode->vm;
 	struct frame *batch[WRITE_BATCH];
@@ -75,8 +78,10 @@ static uint64_t write_some(struct samara_inode *inode, uint64_t first, uint64_t 
 
 	if (!inode_has_backing(inode) || !inode->ops.write_page)
 		return 0;
-	while (first <= last && written < most &&
-	       (n = cache_find_many(inode, first, last, true, batch, (unsigned)MIN(most - written, WRITE_BATCH))) != 0) {
+	while (first <= last && written < most) {
+		n = cache_find_many(inode, first, last, true, batch, (unsigned)MIN(most - written, WRITE_BATCH));
+		if (!n)
+			break;
 		for (unsigned i = 0; i < n; i++) {
 			struct frame *page = batch[i];
 			int err = 0;
@@ -84,7 +89,7 @@ static uint64_t write_some(struct samara_inode *inode, uint64_t first, uint64_t 
 			first = page->index + 1;
 			page_lock(vm, page);
 			if (page->owner == inode) {
-				err = write_one(inode, page);
+				err = page_write_back(inode, page);
 				written++;
 			}
 			page_unlock(vm, page);
@@ -96,15 +101,8 @@ static uint64_t write_some(struct samara_inode *inode, uint64_t first, uint64_t 
 	return written;
 }
 
-SAMARA_INTERNAL int cache_write_back_held(struct samara_inode *inode, uint64_t first, uint64_t last)
-{
-	int err = 0;
-
-	(void)write_some(inode, first, last, UINT64_MAX, &err);
-	return err;
-}
-
-static uint64_t write_locked(struct samara_inode *inode, uint64_t first, uint64_t last, uint64_t most, int *error)
+static uint64_t inode_write_back_locked(struct samara_inode *inode, uint64_t first, uint64_t last, uint64_t most,
+	int *error)
 {
 	const struct samara_port *port = &inode->vm->port;
 	uint64_t written;
@@ -112,7 +110,7 @@ static uint64_t write_locked(struct samara_inode *inode, uint64_t first, uint64_
 	if (!LOAD(inode->cache.dirty))
 		return 0;
 	(void)lock_read(&inode->size_lock, port, 0);
-	written = write_some(inode, first, last, most, error);
+	written = inode_write_back(inode, first, last, most, error);
 	lock_read_unlock(&inode->size_lock, port);
 	return written;
 }
@@ -121,7 +119,7 @@ SAMARA_INTERNAL int cache_write_back(struct samara_inode *inode, uint64_t first,
 {
 	int err = 0;
 
-	(void)write_locked(inode, first, last, UINT64_MAX, &err);
+	(void)inode_write_back_locked(inode, first, last, UINT64_MAX, &err);
 	return err;
 }
 
@@ -153,7 +151,7 @@ uint64_t samara_write_back(struct samara *vm, uint64_t pages)
 	if (!vm->frames.map)
 		return 0;
 	while ((inode = cache_next_inode(vm, inode)) != NULL) {
-		written += write_locked(inode, 0, UINT64_MAX, most - written, &err);
+		written += inode_write_back_locked(inode, 0, UINT64_MAX, most - written, &err);
 		if (written == most) {
 			samara_inode_put(inode);
 			break;
@@ -186,7 +184,7 @@ SAMARA_INTERNAL bool cache_evict(struct samara_inode *inode, struct frame *page)
 	return gone;
 }
 
-static uint64_t reclaim_inode(struct samara_inode *inode, uint64_t want)
+static uint64_t inode_reclaim(struct samara_inode *inode, uint64_t want)
 {
 	struct frame *batch[WRITE_BATCH];
 	uint64_t freed = 0, index = 0;
@@ -214,7 +212,7 @@ SAMARA_INTERNAL uint64_t cache_reclaim(struct samara *vm, uint64_t want)
 
 		while ((inode = cache_next_inode(vm, inode)) != NULL) {
 			if (inode_has_backing(inode))
-				freed += reclaim_inode(inode, want - freed);
+				freed += inode_reclaim(inode, want - freed);
 			if (freed >= want) {
 				samara_inode_put(inode);
 				break;
@@ -251,9 +249,9 @@ SAMARA_INTERNAL uint64_t cache_make_room(struct samara *vm, struct samara_inode 
 	while ((inode = cache_next_inode(vm, inode)) != NULL) {
 		/* two writers may be here, each with the lock that the other would wait for */
 		if (inode == held) {
-			written += write_some(inode, 0, UINT64_MAX, ROOM_BATCH - written, &err);
+			written += inode_write_back(inode, 0, UINT64_MAX, ROOM_BATCH - written, &err);
 		} else if (LOAD(inode->cache.dirty) && size_try_read(&inode->size_lock, &vm->port)) {
-			written += write_some(inode, 0, UINT64_MAX, ROOM_BATCH - written, &err);
+			written += inode_write_back(inode, 0, UINT64_MAX, ROOM_BATCH - written, &err);
 			lock_read_unlock(&inode->size_lock, &vm->port);
 		}
 		if (written >= ROOM_BATCH) {

@@ -18,6 +18,9 @@
  * not what it was, somebody was faster and the access is made again.  A file's page is locked from before its lookup is trusted
  * until its entry stands, which is what truncate waits for.
  *
+ * A page that must be waited for is waited for with nothing held (FAULT_WAIT), and the access is made again; or it is the
+ * caller's to come again (SAMARA_NOWAIT: -EAGAIN).
+ *
  * mmap_lock is needed for three things: a VMA that is changing at this moment, the first page of a private mapping (its anonymous
  * history depends on its neighbours), and growing a stack.
  */
@@ -129,9 +132,23 @@ static int fault_map_locked(struct fault *f)
 	return err;
 }
 
+/* No lock is held.  The access is made again afterwards, whatever came: it meets the page, or the error. */
+static int wait_for_page(struct fault *f)
+{
+	struct frame *page;
+
+	/* its lock is what was taken, or what a read holds */
+	if (!cache_get(f->awaited, NULL, f->awaited_index, CACHE_LOCK, &page)) {
+		page_unlock(f->mm->vm, page);
+		frame_put(&f->mm->vm->frames, f->cpu, page);
+	}
+	samara_inode_put(f->awaited);
+	return FAULT_RETRY;
+}
+
 int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct samara_signal *why)
 {
-	struct fault f = { .mm = mm, .addr = addr, .access = access, .why = why };
+	struct fault f = { .mm = mm, .addr = addr, .access = access, .why = why, .may_leave = true };
 	int err = FAULT_MAP_LOCK;
 
 	if (!mm_has_memory(mm))
@@ -146,6 +163,13 @@ int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct s
 	}
 	if (err == FAULT_MAP_LOCK)
 		err = fault_map_locked(&f);
+	if (UNLIKELY(err == FAULT_WAIT))
+		err = wait_for_page(&f);
+	/* nothing is held now: dirty pages may be written to make room */
+	if (UNLIKELY(err == -SAMARA_ENOMEM) && !(access & SAMARA_NOWAIT) && cache_make_room(mm->vm, NULL)) {
+		(void)fault_error(&f, 0, 0, 0);
+		err = FAULT_RETRY;
+	}
 	return err == FAULT_RETRY ? 0 : err;
 }
 

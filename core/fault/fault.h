@@ -19,11 +19,15 @@ struct fault {
 	unsigned cpu;
 	bool map_locked;   /* mmap_lock is held (either side), not just the VMA's lock */
 	struct samara_signal *why;
+	struct samara_inode *awaited; /* FAULT_WAIT: the page of this index is on its way; a reference is held */
+	uint64_t awaited_index;
+	bool may_leave;    /* the caller can let go of its lock and wait for the page without */
 };
 
 enum { /* beside 0 and negative errnos */
 	FAULT_RETRY = 1,     /* something changed: look at the address again */
 	FAULT_MAP_LOCK = 2,  /* needs mmap_lock: come again with it */
+	FAULT_WAIT = 3,      /* a page must be waited for: let go, wait, come again */
 };
 
 /* fault.c.  The VMA is locked (see struct fault). */

@@ -112,7 +112,7 @@ static int tell_file(const struct samara_inode *inode, const struct frame *page)
 
 static unsigned how_to_get(const struct fault *f)
 {
-	return CACHE_LOCK | CACHE_FAULT | (f->access & SAMARA_NOWAIT ? CACHE_NOWAIT : 0) |
+	return CACHE_LOCK | CACHE_FAULT | (f->may_leave || (f->access & SAMARA_NOWAIT) ? CACHE_NOWAIT : 0) |
 	       (f->vma->flags & VM_RAND_READ ? CACHE_RANDOM : 0) | (f->vma->flags & VM_SEQ_READ ? CACHE_SEQUENTIAL : 0);
 }
 
@@ -133,6 +133,12 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 	inode = vma->file->inode;
 	index = vma->pgoff + ((f->addr - vma->start) >> PAGE_SHIFT);
 	err = cache_get(inode, vma->file, index, how_to_get(f), &page);
+	if (err == -SAMARA_EAGAIN && f->may_leave && !(f->access & SAMARA_NOWAIT) && mm_port(f->mm)->wait) {
+		samara_inode_get(inode);
+		f->awaited = inode;
+		f->awaited_index = index;
+		return FAULT_WAIT;
+	}
 	if (UNLIKELY(err))
 		return file_error(f, err);
 	if (write && !shared) {

@@ -133,11 +133,15 @@ static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin,
 	return err;
 }
 
-static void written(const struct samara_mm *mm, struct frame *frame)
+/* The page may have left its file meanwhile: then nobody wants to know. */
+static void pin_written(struct samara *vm, struct frame *frame)
 {
-	(void)mm;
-	if (frame->kind == FRAME_FILE)
+	if (frame->kind != FRAME_FILE)
+		return;
+	page_lock(vm, frame);
+	if (frame->owner)
 		cache_mark_dirty(frame);
+	page_unlock(vm, frame);
 }
 
 static size_t copy_pages(struct samara_mm *mm, uint64_t addr, void *to, const void *from, size_t bytes, unsigned how,
@@ -164,7 +168,7 @@ static size_t copy_pages(struct samara_mm *mm, uint64_t addr, void *to, const vo
 			copy_bytes((uint8_t *)to + done, host, now);
 		} else {
 			copy_bytes(host, (const uint8_t *)from + done, now);
-			written(mm, frame);
+			pin_written(mm->vm, frame);
 		}
 		frame_put(&mm->vm->frames, vm_cpu(mm->vm), frame);
 		done += now;
@@ -208,8 +212,8 @@ void samara_unpin(struct samara *vm, const struct samara_page *pages, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		struct frame *frame = pfn_frame(&vm->frames, pages[i].pfn);
 
-		if (dirty && frame->kind == FRAME_FILE)
-			cache_mark_dirty(frame);
+		if (dirty)
+			pin_written(vm, frame);
 		ASSERT(LOAD(frame->pins));
 		__atomic_sub_fetch(&frame->pins, 1, __ATOMIC_RELAXED);
 		frame_put(&vm->frames, vm_cpu(vm), frame);

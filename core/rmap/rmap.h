@@ -13,7 +13,8 @@
  *       anonymous one through its family (frame->owner) and page offset (frame->index).
  *
  * Locks.  The lock of a map is held for writing while a VMA's range changes (rmap_open to rmap_close) and while mremap moves entries; a
- * walker holds it for reading and takes page-table locks inside.  Order: mmap_lock, VMA lock, file map, anon, page lock, table.
+ * walker holds it for reading and takes page-table locks inside.  Order: mmap_lock, VMA lock, page lock, file map, anon, table:
+ * nobody takes a page lock under the lock of a map.
  * A walker needs no mmap_lock: pages of a page table are freed only after the VMA left its maps.
  */
 #ifndef SAMARA_CORE_RMAP_H

@@ -63,7 +63,9 @@ struct samara_inode_ops {
 	int (*sync)(void *self);
 	/* A page is about to become writable in a shared mapping (allocate its block now).  An error is SIGBUS; -ENOSPC, -EDQUOT, too. */
 	int (*page_mkwrite)(void *self, uint64_t index);
-	/* The size is about to change; refuse with an errno. */
+	/* The size is about to change (truncate, fallocate, a write that makes the file larger: then once, with the size that it is going to
+	 * have; again with the real one if the write comes short); refuse with an errno.  What a smaller size cut off must read as zero when
+	 * the file grows again. */
 	int (*set_size)(void *self, uint64_t size_bytes);
 	/* A hole: [start, end) reads as zeroes from now on; whole pages are given up.  Absent: fallocate and MADV_REMOVE give -EOPNOTSUPP. */
 	int (*punch)(void *self, uint64_t start, uint64_t end);
@@ -115,10 +117,12 @@ struct samara_inode *samara_file_inode(const struct samara_file *file);
  * (offset beyond INT64_MAX), EFBIG, EPERM (seals), ENOSPC or ENOMEM (no frame), EIO or what read_page returned. */
 int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, size_t bytes);
 int64_t samara_file_write(struct samara_file *file, uint64_t offset, const void *from, size_t bytes);
-/* ftruncate(2): pages behind the new end leave every mapping (private copies too) and the cache; an access there is SIGBUS.  EINVAL EFBIG
- * EBADF EPERM (F_SEAL_SHRINK, F_SEAL_GROW). */
+/* ftruncate(2): pages behind the new end leave every mapping (private copies too) and the cache; an access there is SIGBUS.  EINVAL (also
+ * a file that is not open for writing) EFBIG EPERM (F_SEAL_SHRINK, F_SEAL_GROW), EAGAIN (below). */
 int samara_file_truncate(struct samara_file *file, uint64_t size_bytes);
-/* fallocate(2) with mode 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE. */
+/* fallocate(2) with mode 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE
+ * (not SHMEM, as in tmpfs).  EINVAL EOPNOTSUPP EBADF ENODEV EFBIG EPERM ENOSPC ENOMEM, EAGAIN: with a port that cannot wait, a page of the
+ * range is being read (-EINPROGRESS); so do read, write and truncate then. */
 int samara_file_fallocate(struct samara_file *file, int mode, uint64_t offset, uint64_t length);
 /* fsync(2), and sync_file_range(2)'s waiting part: every dirty page is written; an error that happened since this file last asked is returned once. */
 int samara_file_fsync(struct samara_file *file);

@@ -40,7 +40,7 @@ enum {
 
 /* Why an access ended early. */
 struct samara_signal {
-	int error;      /* -EFAULT: a signal, below; -ENOMEM: no frame to be had; -EAGAIN: pending (SAMARA_NOWAIT); -ENOSYS; -EINVAL; 0: nothing did */
+	int error;      /* -EFAULT: a signal, below; -ENOMEM: no frame to be had; -EAGAIN: pending (SAMARA_NOWAIT, or a port that cannot wait); -ENOSYS; -EINVAL; 0: nothing did */
 	int signo;      /* SAMARA_SIGSEGV, SAMARA_SIGBUS, or 0 */
 	int code;       /* SAMARA_SEGV_MAPERR, _ACCERR, _PKUERR, SAMARA_BUS_ADRERR, ... */
 	samara_va addr; /* si_addr: the byte that could not be accessed */
