@@ -89,6 +89,8 @@ static void page_zero_part(struct samara_inode *inode, uint64_t index, uint64_t 
 	page_lock(vm, page);
 	if (page->owner == inode && page_has(page, PAGE_UPTODATE))
 		zero_bytes((char *)frame_host(&vm->frames, page) + from, to - from);
+	if (page->owner == inode && inode->desc.kind == SAMARA_INODE_SHMEM)
+		cache_mark_dirty(page);
 	page_unlock(vm, page);
 	frame_put(&vm->frames, vm_cpu(vm), page);
 }
@@ -240,6 +242,8 @@ static void page_reserve_again(struct samara_inode *inode, struct frame *page)
 		zero_bytes(frame_host(&vm->frames, page), FRAME_BYTES);
 		page_fill_done(page);
 	}
+	if (page->owner == inode)
+		cache_mark_dirty(page);
 	page_unlock(vm, page);
 }
 
@@ -261,6 +265,7 @@ static int inode_reserve_pages(struct samara_inode *inode, uint64_t start, uint6
 			err = page_make(inode, index, false, true, &page);
 		if (!err) {
 			page->data = mine;
+			cache_mark_dirty(page);
 			page_unlock(vm, page);
 		}
 		if (!err || err == -SAMARA_EEXIST) {

@@ -187,6 +187,23 @@ static int populate_page(struct fault *f, uint64_t addr)
 	return err;
 }
 
+/* A page that is there already and is populated for writing counts as written to: the page, not the entry. */
+static void mark_written(struct samara_mm *mm, uint64_t *slot)
+{
+	struct table *table = &mm->table;
+	struct frame *lock = table_lock(table, slot), *frame;
+	uint64_t entry = *slot;
+
+	if (entry_present(entry) && pfn_in_span(table->frames, entry_pfn(table, entry))) {
+		frame = entry_frame(table, entry);
+		if (frame->kind == FRAME_FILE)
+			cache_mark_dirty(frame);
+		else if (frame->kind == FRAME_ANON)
+			__atomic_or_fetch(&frame->marks, PAGE_DIRTY, __ATOMIC_RELAXED);
+	}
+	table_unlock(table, lock);
+}
+
 /* MAP_POPULATE, mlock, MADV_POPULATE_*: [start, end) lies in the VMA.  mmap_lock held, either side. */
 SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access)
 {
@@ -199,8 +216,11 @@ SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t st
 		struct table_spot spot = table_walk(&mm->table, addr);
 		int err;
 
-		if (entry_present(spot.entry) && !(need & ~entry_rights(&mm->table, spot.entry)))
+		if (entry_present(spot.entry) && !(need & ~entry_rights(&mm->table, spot.entry))) {
+			if ((access & SAMARA_WRITE) && !(spot.entry & mm->table.format.dirty))
+				mark_written(mm, spot.slot);
 			continue;
+		}
 		if (!spot.entry && vma_is_anonymous(vma) && (access & SAMARA_WRITE)) {
 			err = fault_anonymous_many(&f, addr, end, &addr);
 			if (!err) {

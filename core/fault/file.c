@@ -132,6 +132,9 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGBUS, SAMARA_BUS_ADRERR);
 	inode = vma->file->inode;
 	index = vma->pgoff + ((f->addr - vma->start) >> PAGE_SHIFT);
+	/* the neighbours come first, also when the page itself cannot be had; SysV segments have none */
+	if (!write && !(vma->extra && vma->extra->shm))
+		map_around(f, slot);
 	err = cache_get(inode, vma->file, index, how_to_get(f), &page);
 	if (err == -SAMARA_EAGAIN && f->may_leave && !(f->access & SAMARA_NOWAIT) && mm_port(f->mm)->wait) {
 		samara_inode_get(inode);
@@ -146,8 +149,6 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 	} else {
 		err = write ? tell_file(inode, page) : 0;
 		err = err ? file_error(f, err) : map_page(f, slot, page);
-		if (!err && !write)
-			map_around(f, slot);
 	}
 	page_unlock(vm, page);
 	frame_put(&vm->frames, f->cpu, page);
@@ -176,7 +177,8 @@ SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_
 		if (err) {
 			err = file_error(f, err);
 		} else {
-			cache_mark_dirty(page);
+			if (inode_has_backing(f->vma->file->inode)) /* of shared memory the entry knows, as where mprotect made it writable at once */
+				cache_mark_dirty(page);
 			lock = table_lock(table, slot);
 			if (entry_present(*slot) && entry_frame(table, *slot) == page)
 				table_install(table, lock, slot, 0, *slot | table_rights_bits(table, TABLE_WRITE | TABLE_DIRTY | TABLE_ACCESSED));

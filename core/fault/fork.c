@@ -11,6 +11,7 @@
 
 struct fork_copy {
 	struct samara_mm *child;
+	bool shared;
 	unsigned cpu;
 	int64_t counts[COUNT_KINDS];
 };
@@ -46,7 +47,8 @@ static int copy_entries(void *self, uint64_t addr, unsigned level, uint64_t *ent
 		frame = entry_frame(table, entries[i]);
 		if (frame == c->child->vm->zero_page)
 			continue;
-		entries[i] &= ~table->format.accessed;
+		/* the child has not accessed it, nor, where both write to the same page, made it dirty */
+		entries[i] &= ~(table->format.accessed | (c->shared ? table->format.dirty : 0));
 		if (UNLIKELY(frame->kind == FRAME_ANON && LOAD(frame->pins))) {
 			entries[i] = copy_pinned(c, frame, entries[i]);
 			if (!entries[i])
@@ -65,7 +67,7 @@ static int copy_entries(void *self, uint64_t addr, unsigned level, uint64_t *ent
 
 SAMARA_INTERNAL int fault_fork(struct samara_mm *child, struct samara_mm *parent, vma_t *vma)
 {
-	struct fork_copy c = { .child = child, .cpu = vm_cpu(child->vm) };
+	struct fork_copy c = { .child = child, .cpu = vm_cpu(child->vm), .shared = vma->flags & (VM_SHARED | VM_MAYSHARE) };
 	struct table_change changes[64];
 	struct table_gather g;
 	int err;
@@ -73,7 +75,7 @@ SAMARA_INTERNAL int fault_fork(struct samara_mm *child, struct samara_mm *parent
 	vma_lock_write(parent, vma);
 	gather_begin(&g, &parent->table, &parent->sink, changes, ARRAY_SIZE(changes), c.cpu);
 	rmap_lock_vma(vma);
-	err = table_copy(&child->table, &g, vma->start, vma->end, true, copy_entries, &c);
+	err = table_copy(&child->table, &g, vma->start, vma->end, !c.shared, copy_entries, &c);
 	rmap_unlock_vma(vma);
 	gather_flush(&g);
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)

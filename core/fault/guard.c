@@ -74,7 +74,7 @@ SAMARA_INTERNAL void guard_remove(struct samara_mm *mm, uint64_t start, uint64_t
 	edit_entries(mm, start, end, remove_guard);
 }
 
-/* Only what this space alone has: others still want a shared page. */
+/* The entry is clean from here on; a page that was itself made dirty only where nobody else maps it. */
 static void give_up(struct samara_mm *mm, struct table_gather *g, uint64_t *slot, uint64_t addr)
 {
 	uint64_t entry = *slot;
@@ -83,8 +83,9 @@ static void give_up(struct samara_mm *mm, struct table_gather *g, uint64_t *slot
 	if (!entry_present(entry) || !pfn_in_span(mm->table.frames, entry_pfn(&mm->table, entry)))
 		return;
 	frame = entry_frame(&mm->table, entry);
-	if (frame->kind != FRAME_ANON || frame_maps(frame) != 1)
+	if (frame->kind != FRAME_ANON || ((LOAD(frame->marks) & PAGE_DIRTY) && frame_maps(frame) != 1))
 		return;
+	__atomic_and_fetch(&frame->marks, ~(uint32_t)PAGE_DIRTY, __ATOMIC_RELAXED);
 	__atomic_or_fetch(&frame->marks, PAGE_LAZYFREE, __ATOMIC_RELAXED);
 	(void)table_drop_one(g, slot, addr, 0, TABLE_DIRTY | TABLE_ACCESSED);
 }

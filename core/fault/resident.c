@@ -32,13 +32,13 @@ static int mincore_run(void *self, uint64_t addr, unsigned level, const uint64_t
 		unsigned char *vec = w->vec;
 
 		for (unsigned i = 0; i < count; i++)
-			vec[i] = LOAD(entries[i]) != 0;
+			vec[i] = entry_present(LOAD(entries[i]));
 		w->vec += count;
 		w->at += (uint64_t)count << PAGE_SHIFT;
 		return 0;
 	}
 	for (unsigned i = 0; i < count; i++) {
-		if (!LOAD(entries[i])) {
+		if (!entry_present(LOAD(entries[i]))) { /* a guard counts as nothing */
 			mincore_absent(w, w->at + PAGE_SIZE);
 		} else {
 			*w->vec++ = 1;
@@ -60,6 +60,7 @@ SAMARA_INTERNAL void fault_mincore(struct samara_mm *mm, const vma_t *vma, uint6
 #define PAGEMAP_EXCLUSIVE (1ull << 56)
 #define PAGEMAP_GUARD (1ull << 58)
 #define PAGEMAP_FILE (1ull << 61)
+#define PAGEMAP_SWAPPED (1ull << 62) /* any entry of software's */
 #define PAGEMAP_PRESENT (1ull << 63)
 
 static uint64_t pagemap_word(struct samara_mm *mm, uint64_t entry)
@@ -68,7 +69,7 @@ static uint64_t pagemap_word(struct samara_mm *mm, uint64_t entry)
 	const struct frame *frame;
 
 	if (entry == SOFT_GUARD)
-		return PAGEMAP_GUARD;
+		return PAGEMAP_GUARD | PAGEMAP_SWAPPED;
 	if (!entry_present(entry))
 		return 0;
 	pfn = entry_pfn(&mm->table, entry);

@@ -172,6 +172,8 @@ static int pages_advice(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64
 	case SAMARA_MADV_GUARD_INSTALL:
 		if (vma->flags & (VM_SPECIAL | VM_HUGETLB | VM_LOCKED))
 			return -SAMARA_EINVAL;
+		if (!(vma->flags & VM_MAYBE_GUARD))
+			vma_set_flags(vma, vma->flags | VM_MAYBE_GUARD);
 		return vma_is_anonymous(vma) ? anon_prepare(mm, vma) : 0;
 	case SAMARA_MADV_GUARD_REMOVE:
 		return vma->flags & (VM_SPECIAL | VM_HUGETLB) ? -SAMARA_EINVAL : 0;

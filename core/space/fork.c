@@ -143,7 +143,7 @@ static int stage_tree(struct fork_build *b)
 /* May the mapping hold pages that the child cannot find again by itself? */
 static bool has_own_pages(const vma_t *vma)
 {
-	return vma->anon_id && !(vma->flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_SHARED));
+	return (vma->anon_id || (vma->flags & VM_MAYBE_GUARD)) && !(vma->flags & (VM_DONTCOPY | VM_WIPEONFORK));
 }
 
 static int stage_pages(struct fork_build *b)

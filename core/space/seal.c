@@ -91,6 +91,8 @@ static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t si
 	at = mm_mmap(mm, &request, &populate);
 	extra_put(mm->vm, extra);
 	samara_file_put(file);
+	if (at >= 0 && populate)
+		(void)mm_populate(mm, start, start + size, true);
 	return at < 0 ? (int)at : 0;
 }
 

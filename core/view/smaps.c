@@ -130,6 +130,22 @@ static void smaps_mapping(struct text *t, const struct samara_read_guard *g, con
 	text_char(t, '\n');
 }
 
+/* The gate page stands in no tree and holds nothing. */
+static int smaps_gate(struct samara_mm *mm, samara_sink *sink, void *self)
+{
+	char room[1536];
+	struct smaps_sums none = { .mm = mm };
+	struct text t = { .at = room, .room = sizeof(room) };
+
+	text_string(&t, "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n");
+	smaps_line(&t, "Size", PAGE_SIZE);
+	smaps_line(&t, "KernelPageSize", PAGE_SIZE);
+	smaps_line(&t, "MMUPageSize", PAGE_SIZE);
+	smaps_counts(&t, &none, false);
+	text_string(&t, "THPeligible:           0\nVmFlags: ex \n");
+	return sink(self, room, t.used);
+}
+
 int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self)
 {
 	char room[2048];
@@ -156,7 +172,7 @@ int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self)
 			err = sink(self, room, t.used);
 	}
 	samara_read_unlock(&g);
-	return err;
+	return err || mm->vm->config.no_vsyscall ? err : smaps_gate(mm, sink, self);
 }
 
 int samara_view_smaps_rollup(struct samara_mm *mm, samara_sink *sink, void *self)

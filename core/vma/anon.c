@@ -30,7 +30,7 @@ static bool anon_compatible(const vma_t *low, const vma_t *high)
 	const struct vma_extra *a = low->extra ? low->extra : &none, *b = high->extra ? high->extra : &none;
 
 	return low->end == high->start && low->file == high->file && low->pgoff + vma_pages(low) == high->pgoff &&
-	       !((low->flags ^ high->flags) & ~(VM_ACCESS | VM_SOFTDIRTY)) && a->policy.mode == b->policy.mode &&
+	       !((low->flags ^ high->flags) & ~(VM_ACCESS | VM_STICKY)) && a->policy.mode == b->policy.mode &&
 	       a->policy.flags == b->policy.flags && a->policy.nodes == b->policy.nodes;
 }
 

@@ -16,7 +16,7 @@
 
 static bool spec_fits(const vma_t *vma, const struct vma_spec *spec)
 {
-	return !((vma->flags ^ spec->flags) & ~VM_SOFTDIRTY) && vma->file == spec->file &&
+	return !((vma->flags ^ spec->flags) & ~VM_STICKY) && vma->file == spec->file &&
 	       vma->private_data == spec->private_data && extra_equal(vma->extra, spec->extra);
 }
 
@@ -51,6 +51,13 @@ static void adopt_history(vma_t *vma, uint64_t anon_id, bool inherited, struct a
 	}
 }
 
+/* What merges into `vma` had these flags. */
+static void adopt_flags(vma_t *vma, uint64_t flags)
+{
+	if (UNLIKELY(flags & VM_STICKY & ~vma->flags))
+		vma_set_flags(vma, vma->flags | (flags & VM_STICKY));
+}
+
 /* `vma` becomes [start, end); what the tree had there is replaced in one step. */
 static void stretch(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end)
 {
@@ -78,17 +85,20 @@ SAMARA_INTERNAL vma_t *vma_merge_new(struct samara_mm *mm, const struct vma_spec
 	    anon_mergeable(prev->anon_id, prev->inherited, next->anon_id, next->inherited)) {
 		adopt_history(prev, next->anon_id, next->inherited, next->anon);
 		adopt_history(prev, spec->anon_id, spec->inherited, spec->anon);
+		adopt_flags(prev, next->flags | spec->flags);
 		stretch(mm, prev, prev->start, next->end);
 		drop(mm, next);
 		return prev;
 	}
 	if (left) {
 		adopt_history(prev, spec->anon_id, spec->inherited, spec->anon);
+		adopt_flags(prev, spec->flags);
 		stretch(mm, prev, prev->start, spec->end);
 		return prev;
 	}
 	if (right) {
 		adopt_history(next, spec->anon_id, spec->inherited, spec->anon);
+		adopt_flags(next, spec->flags);
 		stretch(mm, next, spec->start, next->end);
 		return next;
 	}
@@ -116,6 +126,7 @@ static vma_t *merge_existing(struct samara_mm *mm, vma_t *vma, const struct vma_
 	if (left && right) {
 		adopt_history(prev, next->anon_id, next->inherited, next->anon);
 		adopt_history(prev, vma->anon_id, vma->inherited, vma->anon);
+		adopt_flags(prev, next->flags | spec->flags);
 		stretch(mm, prev, prev->start, next->end);
 		drop(mm, vma);
 		drop(mm, next);
@@ -123,6 +134,7 @@ static vma_t *merge_existing(struct samara_mm *mm, vma_t *vma, const struct vma_
 	}
 	if (left) {
 		adopt_history(prev, vma->anon_id, vma->inherited, vma->anon);
+		adopt_flags(prev, spec->flags);
 		vma_lock_write(mm, vma);
 		stretch(mm, prev, prev->start, spec->end);
 		if (whole_right)
@@ -133,6 +145,7 @@ static vma_t *merge_existing(struct samara_mm *mm, vma_t *vma, const struct vma_
 	}
 	if (right) {
 		adopt_history(next, vma->anon_id, vma->inherited, vma->anon);
+		adopt_flags(next, spec->flags);
 		vma_lock_write(mm, vma);
 		stretch(mm, next, spec->start, next->end);
 		if (whole_left)

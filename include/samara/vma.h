@@ -77,6 +77,7 @@ void samara_write_downgrade(struct samara_write_guard *g, struct samara_read_gua
 #define SAMARA_VM_UFFD_MINOR 0x400000000ull
 #define SAMARA_VM_DROPPABLE 0x800000000ull
 #define SAMARA_VM_SEALED 0x1000000000ull
+#define SAMARA_VM_MAYBE_GUARD 0x2000000000ull /* has had guard regions */
 #define SAMARA_VM_PKEY_SHIFT 40
 #define SAMARA_VM_PKEY_MASK (0xfull << SAMARA_VM_PKEY_SHIFT)
 

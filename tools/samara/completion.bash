@@ -21,14 +21,14 @@ _samara() {
 	done
 	case $prev in
 	-o | --svg) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-	--maps-every | --at | --mm) return ;;
+	--maps-every | --at | --mm | --ops | --seed | --jobs | --time | --shrink) return ;;
 	esac
 	case $command in
 	verify) COMPREPLY=($(compgen -W '--keep-going --maps-every --json --help --' -- "$cur")) ;;
 	record) COMPREPLY=($(compgen -W '-o --maps-every --help --' -- "$cur")) ;;
 	replay) COMPREPLY=($(compgen -W '--keep-going --json --help' -- "$cur") $(compgen -f -- "$cur")) ;;
 	maps) COMPREPLY=($(compgen -W '--at --mm --svg --json --help' -- "$cur") $(compgen -f -- "$cur")) ;;
-	fuzz) COMPREPLY=($(compgen -W '--help' -- "$cur")) ;;
+	fuzz) COMPREPLY=($(compgen -W '--memory --ops --seed --jobs --time --shrink --json --help' -- "$cur")) ;;
 	esac
 }
 complete -F _samara samara

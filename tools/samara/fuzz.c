@@ -13,12 +13,13 @@
 #include <sys/personality.h>
 #include <time.h>
 #include <unistd.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 
 enum { EXIT_USAGE = 2, EXIT_CANNOT = 77 };
 
 static const char usage[] =
-	"usage: samara fuzz [--ops N] [--seed S] [--jobs J] [--time SECONDS] [--shrink SECONDS] [--json]\n"
+	"usage: samara fuzz [--memory] [--ops N] [--seed S] [--jobs J] [--time SECONDS] [--shrink SECONDS] [--json]\n"
+	"  --memory       programs also load, store and change files; data, signals, smaps and pagemap are compared, too\n"
 	"  --ops N        operations in all (default 100000); a program has up to 1000, each from one seed\n"
 	"  --seed S       the first seed (default: the clock); the same seed is the same program\n"
 	"  --jobs J       processes at the same time (default: processors)\n"
@@ -61,6 +62,7 @@ static int parse_options(int argc, char **argv, struct fuzz_options *o)
 		{ "ops", required_argument, NULL, 'o' }, { "seed", required_argument, NULL, 's' },
 		{ "jobs", required_argument, NULL, 'j' }, { "time", required_argument, NULL, 't' },
 		{ "shrink", required_argument, NULL, 'k' }, { "json", no_argument, NULL, 'J' },
+		{ "memory", no_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 	};
 	uint64_t jobs = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
@@ -81,6 +83,8 @@ static int parse_options(int argc, char **argv, struct fuzz_options *o)
 			return bad_usage("--shrink wants seconds");
 		if (c == 'J')
 			o->json = true;
+		if (c == 'm')
+			o->memory = true;
 		if (c == 'h') {
 			fputs(usage, stdout);
 			exit(0);
@@ -167,6 +171,8 @@ int cmd_fuzz(int argc, char **argv)
 	unsetenv("SAMARA_FUZZ_AGAIN");
 	if (now & (READ_IMPLIES_EXEC | ADDR_COMPAT_LAYOUT))
 		return cannot("the personality has READ_IMPLIES_EXEC or ADDR_COMPAT_LAYOUT set");
+	if (options.memory && fuzz_memory_missing())
+		return cannot(fuzz_memory_missing());
 	fuzz_host_learn(&host);
 	if (!host.start_brk || !host.start_stack)
 		return cannot("/proc/self/stat does not show the heap's and the stack's start");

@@ -46,6 +46,9 @@ enum fuzz_kind {
 	FUZZ_MUNLOCKALL, FUZZ_MSYNC, FUZZ_MINCORE, FUZZ_MSEAL, FUZZ_REMAP_FILE_PAGES, FUZZ_PRCTL, FUZZ_MBIND,
 	FUZZ_SHMAT, FUZZ_SHMDT, FUZZ_SETRLIMIT, FUZZ_PERSONALITY, FUZZ_UFFD_REGISTER, FUZZ_UFFD_UNREGISTER,
 	FUZZ_UFFD_CLOSE, FUZZ_ADD_SEALS, FUZZ_FORK, FUZZ_EXIT, FUZZ_WRITE, FUZZ_READ,
+	FUZZ_MAP_KINDS, /* those below are of --memory alone */
+	FUZZ_READ_WORD = FUZZ_MAP_KINDS, FUZZ_WRITE_WORD, FUZZ_EXCHANGE, FUZZ_FETCH_ADD, FUZZ_COMPARE_EXCHANGE,
+	FUZZ_READ_RUN, FUZZ_WRITE_RUN, FUZZ_PREAD, FUZZ_PWRITE, FUZZ_FTRUNCATE, FUZZ_FALLOCATE, FUZZ_LSEEK,
 	FUZZ_KINDS
 };
 
@@ -59,7 +62,11 @@ enum fuzz_kind {
  *   uffd_register   a[0] descriptor (0 or 1), a[1] start, a[2] length, a[3] mode; unregister and close likewise
  *   add_seals       a[0] is an index into the files, a[1] the seals
  *   fork            extra: the slot of the child
- *   write, read     a[0] the address of the byte */
+ *   write, read     a[0] the address of the byte
+ *   ..._word, exchange, fetch_add, compare_exchange: a[0] the address, a[1] the logarithm of the width, a[2] and
+ *                   a[3] values
+ *   ..._run         a[0] the address, a[1] bytes, a[2] what the bytes written are made from
+ *   pread, pwrite, ftruncate, fallocate, lseek: a[0] is an index into the files; a[3] of pwrite as a[2] of a run */
 struct fuzz_op {
 	uint8_t kind, proc, extra;
 	uint64_t a[6];
@@ -67,6 +74,8 @@ struct fuzz_op {
 
 /* Variants of a program: capabilities given up at its start. */
 enum { FUZZ_WITHOUT_IPC_LOCK = 1, FUZZ_WITHOUT_CAPS = 2 };
+/* With --memory: the machine's frames hold garbage; how many it has, in a unit of fuzz_memory.h, 0 for plenty. */
+enum { FUZZ_DIRTY_FRAMES = 4, FUZZ_VARIANT_FRAMES = 8 };
 
 struct fuzz_program {
 	uint64_t seed;
@@ -77,7 +86,7 @@ struct fuzz_program {
 
 /* ---- the kernel's side: fuzz_island.c ---- */
 
-enum fuzz_request { FUZZ_DO_SYSCALL, FUZZ_DO_WRITE, FUZZ_DO_READ, FUZZ_DO_FORK };
+enum fuzz_request { FUZZ_DO_SYSCALL, FUZZ_DO_WRITE, FUZZ_DO_READ, FUZZ_DO_FORK, FUZZ_DO_ACCESS };
 
 /* One page of the island for each process; the worker's assembly knows the offsets (asserted there). */
 struct fuzz_mailbox {
@@ -89,7 +98,9 @@ struct fuzz_mailbox {
 	uint32_t signo, code;     /* of the signal that the request ended in */
 	uint64_t fork_stack;      /* FUZZ_DO_FORK: the child's mailbox */
 	struct { uint64_t sp; uint32_t flags, pad; uint64_t size; } altstack;
-	uint64_t room[4];
+	uint64_t fault_addr;      /* of the signal */
+	uint64_t done;            /* bytes that a run moved */
+	uint64_t room[2];
 	unsigned char data[6000]; /* what pointer arguments point to */
 };
 
@@ -110,6 +121,8 @@ int fuzz_island_create(struct fuzz_island *island);
 int fuzz_worker_start(struct fuzz_island *island, struct fuzz_worker *w, uint64_t drop_caps, uint64_t start_brk);
 /* Let the worker do one request; 0, or -1 when it is dead or stuck. */
 int fuzz_worker_ask(struct fuzz_worker *w, enum fuzz_request request, uint64_t nr, const uint64_t a[6]);
+/* FUZZ_DO_ACCESS: the island's routine for a kind of access and the logarithm of its width; to be passed as `nr`. */
+uint64_t fuzz_island_routine(unsigned kind, unsigned log2);
 int fuzz_worker_syscall(struct fuzz_worker *w, uint64_t nr, const uint64_t a[6], int64_t *result);
 int fuzz_worker_fork(struct fuzz_island *island, struct fuzz_worker *parent, unsigned slot, struct fuzz_worker *child,
 	int64_t *result);
@@ -120,6 +133,8 @@ ssize_t fuzz_read_text(int fd, char *text, size_t room);
 /* ---- the things that can be mapped: fuzz_files.c ---- */
 
 enum { FUZZ_MAX_FILES = 32, FUZZ_SEGMENTS = 3 };
+
+struct fuzz_files;
 
 struct fuzz_file {
 	const char *name;         /* for people and for the reproducer */
@@ -140,16 +155,32 @@ struct fuzz_file {
 struct fuzz_segment {
 	int id;
 	uint64_t bytes;
+	void *at;                 /* where the job has it, without ever looking */
+};
+
+/* How a file is opened here, and what samara must be told of it. */
+struct fuzz_recipe {
+	const char *name, *code;
+	int (*open)(const struct fuzz_files *files);
+	enum samara_inode_kind kind;
+	unsigned fmode;
+	bool fresh, append_only, noexec;
+	unsigned huge_log2;
+	const char *same_inode; /* name of an earlier recipe */
 };
 
 struct fuzz_files {
+	const struct fuzz_recipe *recipes;
 	char directory[64];
 	struct fuzz_file file[FUZZ_MAX_FILES];
 	int count;
 	struct fuzz_segment segment[FUZZ_SEGMENTS];
 };
 
-int fuzz_files_open(struct fuzz_files *files);
+/* `recipes`: NULL for those of the map's programs; fresh segments belong to the others. */
+int fuzz_files_open(struct fuzz_files *files, const struct fuzz_recipe *recipes, int count);
+int fuzz_file_at(const struct fuzz_files *files, const char *name, int flags, long bytes); /* in the directory */
+int fuzz_memfd(unsigned flags, long bytes, int seals);
 int fuzz_files_refresh(struct fuzz_files *files); /* before each session */
 void fuzz_files_close(struct fuzz_files *files);
 
@@ -183,6 +214,7 @@ struct fuzz_vma {
 	uint64_t start, end;
 	char perms[5];
 	bool special;             /* the island, vdso, vvar: the generator keeps away or is careful */
+	bool foreign;             /* the same without heap and stack */
 };
 
 struct fuzz_process {
@@ -207,9 +239,12 @@ struct fuzz_difference {
 	char what[160];           /* the class: shrinking keeps it */
 	int64_t kernel, samara;
 	char detail[1024];
+	uint64_t addr;            /* --memory: what the reproducer looks at in the end; 0: nothing */
+	unsigned proc;
 };
 
 struct fuzz_session {
+	struct fuzz_memory *memory; /* NULL: the map alone */
 	struct fuzz_island *island;
 	struct fuzz_files *files;
 	const struct fuzz_host *host;
@@ -248,6 +283,8 @@ void fuzz_traps_follow(struct fuzz_session *s, const struct fuzz_op *op);
 /* fuzz_judge.c: may this operation run, and must these results agree? */
 bool fuzz_allowed(const struct fuzz_session *s, const struct fuzz_op *op);
 bool fuzz_results_agree(struct fuzz_session *s, const struct fuzz_op *op, const char **unjudged);
+/* Two lines of maps; inodes that each side chooses are paired. */
+bool fuzz_lines_agree(struct fuzz_session *s, const char *k, size_t k_bytes, const char *g, size_t g_bytes);
 bool fuzz_maps_agree(struct fuzz_session *s, struct fuzz_process *p, char *detail, size_t room);
 int fuzz_parse_maps(const char *text, struct fuzz_vma *vma, int room);
 
@@ -259,6 +296,7 @@ uint64_t fuzz_random(uint64_t *state);
 /* fuzz_shrink.c: make `p` as small as it gets while it still shows a difference of the class of `*d`. */
 void fuzz_shrink(struct fuzz_session *s, struct fuzz_program *p, struct fuzz_difference *d, double seconds);
 /* fuzz_print.c: the C program. */
+void fuzz_print_number(FILE *out, const struct fuzz_session *s, uint64_t value);
 void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_program *p,
 	const struct fuzz_difference *d);
 
@@ -286,7 +324,9 @@ extern const char *const fuzz_anon_names[4];
 enum { FUZZ_UNJUDGED_KINDS = 12 };
 
 struct fuzz_stats {
+	bool memory;              /* of --memory: more is shown */
 	uint64_t ops, seeds, differences, skipped, maps;
+	uint64_t smaps, words, pages; /* --memory: texts, words of pagemap, pages compared */
 	uint64_t calls[FUZZ_KINDS][FUZZ_MAX_ERRNO + 2]; /* [0]: success; [last]: another number */
 	uint64_t flags[FUZZ_MAX_FLAGS];
 	struct { const char *why; uint64_t count; } unjudged[FUZZ_UNJUDGED_KINDS];
@@ -305,7 +345,7 @@ struct fuzz_options {
 	unsigned jobs;
 	double seconds;           /* 0: no bound */
 	double shrink_seconds;
-	bool json, quiet;
+	bool json, quiet, memory;
 };
 
 struct fuzz_shared {

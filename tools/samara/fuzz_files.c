@@ -25,17 +25,7 @@
 
 enum { SMALL = 5 * 4096 + 100, LARGE = 6 << 20 };
 
-struct recipe {
-	const char *name, *code;
-	int (*open)(const struct fuzz_files *files);
-	enum samara_inode_kind kind;
-	unsigned fmode;
-	bool fresh, append_only, noexec;
-	unsigned huge_log2;
-	const char *same_inode; /* name of an earlier recipe */
-};
-
-static int in_directory(const struct fuzz_files *files, const char *name, int flags, off_t bytes)
+int fuzz_file_at(const struct fuzz_files *files, const char *name, int flags, long bytes)
 {
 	char path[128];
 	snprintf(path, sizeof(path), "%s/%s", files->directory, name);
@@ -47,13 +37,13 @@ static int in_directory(const struct fuzz_files *files, const char *name, int fl
 	return fd;
 }
 
-static int open_small(const struct fuzz_files *f) { return in_directory(f, "small", O_RDWR, SMALL); }
-static int open_small_again(const struct fuzz_files *f) { return in_directory(f, "small", O_RDWR, -1); }
-static int open_small_ro(const struct fuzz_files *f) { return in_directory(f, "small", O_RDONLY, -1); }
-static int open_small_wo(const struct fuzz_files *f) { return in_directory(f, "small", O_WRONLY, -1); }
-static int open_large(const struct fuzz_files *f) { return in_directory(f, "large", O_RDWR, LARGE); }
-static int open_empty(const struct fuzz_files *f) { return in_directory(f, "empty", O_RDWR, 0); }
-static int open_append_fd(const struct fuzz_files *f) { return in_directory(f, "small", O_RDWR | O_APPEND, -1); }
+static int open_small(const struct fuzz_files *f) { return fuzz_file_at(f, "small", O_RDWR, SMALL); }
+static int open_small_again(const struct fuzz_files *f) { return fuzz_file_at(f, "small", O_RDWR, -1); }
+static int open_small_ro(const struct fuzz_files *f) { return fuzz_file_at(f, "small", O_RDONLY, -1); }
+static int open_small_wo(const struct fuzz_files *f) { return fuzz_file_at(f, "small", O_WRONLY, -1); }
+static int open_large(const struct fuzz_files *f) { return fuzz_file_at(f, "large", O_RDWR, LARGE); }
+static int open_empty(const struct fuzz_files *f) { return fuzz_file_at(f, "empty", O_RDWR, 0); }
+static int open_append_fd(const struct fuzz_files *f) { return fuzz_file_at(f, "small", O_RDWR | O_APPEND, -1); }
 
 static int set_append_only(int fd)
 {
@@ -83,7 +73,7 @@ static int open_noexec(const struct fuzz_files *f)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("samara-fuzz", path, "tmpfs", MS_NOEXEC, "size=1m") < 0)
 		return -1;
-	return in_directory(f, "noexec/file", O_RDWR, SMALL);
+	return fuzz_file_at(f, "noexec/file", O_RDWR, SMALL);
 }
 
 static int open_shm(const struct fuzz_files *f)
@@ -98,7 +88,7 @@ static int open_shm(const struct fuzz_files *f)
 	return fd;
 }
 
-static int sealed_memfd(unsigned flags, off_t bytes, int seals)
+int fuzz_memfd(unsigned flags, long bytes, int seals)
 {
 	int fd = memfd_create("fuzz", MFD_CLOEXEC | flags);
 	if (fd >= 0 && (ftruncate(fd, bytes) < 0 || (seals && fcntl(fd, F_ADD_SEALS, seals) < 0))) {
@@ -108,22 +98,22 @@ static int sealed_memfd(unsigned flags, off_t bytes, int seals)
 	return fd;
 }
 
-static int open_memfd(const struct fuzz_files *f) { (void)f; return sealed_memfd(MFD_ALLOW_SEALING, 16 * 4096, 0); }
-static int open_memfd_plain(const struct fuzz_files *f) { (void)f; return sealed_memfd(0, 3 << 20, 0); }
+static int open_memfd(const struct fuzz_files *f) { (void)f; return fuzz_memfd(MFD_ALLOW_SEALING, 16 * 4096, 0); }
+static int open_memfd_plain(const struct fuzz_files *f) { (void)f; return fuzz_memfd(0, 3 << 20, 0); }
 static int open_memfd_write(const struct fuzz_files *f)
 {
 	(void)f;
-	return sealed_memfd(MFD_ALLOW_SEALING, 16 * 4096, F_SEAL_WRITE);
+	return fuzz_memfd(MFD_ALLOW_SEALING, 16 * 4096, F_SEAL_WRITE);
 }
 static int open_memfd_future(const struct fuzz_files *f)
 {
 	(void)f;
-	return sealed_memfd(MFD_ALLOW_SEALING, 16 * 4096, F_SEAL_FUTURE_WRITE);
+	return fuzz_memfd(MFD_ALLOW_SEALING, 16 * 4096, F_SEAL_FUTURE_WRITE);
 }
 static int open_memfd_all(const struct fuzz_files *f)
 {
 	(void)f;
-	return sealed_memfd(MFD_ALLOW_SEALING, 16 * 4096, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW);
+	return fuzz_memfd(MFD_ALLOW_SEALING, 16 * 4096, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW);
 }
 
 static int open_memfd_ro(const struct fuzz_files *f)
@@ -137,7 +127,7 @@ static int open_memfd_ro(const struct fuzz_files *f)
 	return -1;
 }
 
-static int open_memfd_huge(const struct fuzz_files *f) { (void)f; return sealed_memfd(MFD_HUGETLB, 4 << 20, 0); }
+static int open_memfd_huge(const struct fuzz_files *f) { (void)f; return fuzz_memfd(MFD_HUGETLB, 4 << 20, 0); }
 static int open_zero(const struct fuzz_files *f) { (void)f; return open("/dev/zero", O_RDWR | O_CLOEXEC); }
 static int open_zero_ro(const struct fuzz_files *f) { (void)f; return open("/dev/zero", O_RDONLY | O_CLOEXEC); }
 static int open_directory(const struct fuzz_files *f) { return open(f->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC); }
@@ -154,7 +144,7 @@ static int open_pipe(const struct fuzz_files *f)
 
 enum { R = SAMARA_FMODE_READ, W = SAMARA_FMODE_WRITE, RW = R | W };
 
-static const struct recipe recipes[] = {
+static const struct fuzz_recipe map_recipes[] = {
 	{ "small", "file(\"/tmp/fuzz-small\", O_RDWR, 20580)", open_small, SAMARA_INODE_REGULAR, RW, 0, 0, 0, 0, NULL },
 	{ "small opened again", "file(\"/tmp/fuzz-small\", O_RDWR, 20580)", open_small_again, SAMARA_INODE_REGULAR, RW,
 		0, 0, 0, 0, "small" },
@@ -185,7 +175,7 @@ static const struct recipe recipes[] = {
 	{ "directory", "file(\"/tmp\", O_DIRECTORY, -1)", open_directory, SAMARA_INODE_UNMAPPABLE, R, 0, 0, 0, 0, NULL },
 	{ "pipe", "pipe_end()", open_pipe, SAMARA_INODE_UNMAPPABLE, R, 0, 0, 1, 0, NULL },
 };
-_Static_assert(FUZZ_ARRAY_SIZE(recipes) <= FUZZ_MAX_FILES, "FUZZ_MAX_FILES is too small");
+_Static_assert(FUZZ_ARRAY_SIZE(map_recipes) <= FUZZ_MAX_FILES, "FUZZ_MAX_FILES is too small");
 
 /* What maps will print and samara must know, asked of the open file itself. */
 static int describe(struct fuzz_file *file)
@@ -212,12 +202,12 @@ static int describe(struct fuzz_file *file)
 
 static int open_one(struct fuzz_files *files, int i)
 {
-	const struct recipe *r = &recipes[i];
+	const struct fuzz_recipe *r = &files->recipes[i];
 	struct fuzz_file *file = &files->file[i];
 	*file = (struct fuzz_file){ .name = r->name, .code = r->code, .fresh = r->fresh, .same_inode = -1, .kind = r->kind,
 		.fmode = r->fmode, .append_only = r->append_only, .noexec = r->noexec, .huge_log2 = r->huge_log2 };
 	for (int j = 0; r->same_inode && j < i; j++)
-		if (!strcmp(recipes[j].name, r->same_inode))
+		if (!strcmp(files->recipes[j].name, r->same_inode))
 			file->same_inode = j;
 	file->fd = r->open(files);
 	if (file->fd >= 0 && describe(file) < 0) {
@@ -232,6 +222,8 @@ static int open_segments(struct fuzz_files *files)
 	static const uint64_t sizes[FUZZ_SEGMENTS] = { 4096, 3 * 4096 + 100, 8 * 4096 };
 	for (int i = 0; i < FUZZ_SEGMENTS; i++) {
 		struct fuzz_segment *seg = &files->segment[i];
+		if (seg->at)
+			shmdt(seg->at);
 		*seg = (struct fuzz_segment){ .id = shmget(IPC_PRIVATE, sizes[i], 0700), .bytes = sizes[i] };
 		if (seg->id < 0)
 			return -1;
@@ -239,19 +231,22 @@ static int open_segments(struct fuzz_files *files)
 		shmctl(seg->id, IPC_RMID, NULL);
 		if (p == (void *)-1)
 			return -1;
+		seg->at = p;
 	}
 	return 0;
 }
 
-int fuzz_files_open(struct fuzz_files *files)
+int fuzz_files_open(struct fuzz_files *files, const struct fuzz_recipe *recipes, int count)
 {
-	*files = (struct fuzz_files){ .count = 0 };
+	*files = (struct fuzz_files){ .recipes = recipes ? recipes : map_recipes };
+	if (!recipes)
+		count = FUZZ_ARRAY_SIZE(map_recipes);
 	snprintf(files->directory, sizeof(files->directory), "/tmp/samara-fuzz-XXXXXX");
 	if (!mkdtemp(files->directory))
 		return -1;
-	for (size_t i = 0; i < FUZZ_ARRAY_SIZE(recipes); i++) {
-		open_one(files, (int)i);
-		files->count = (int)i + 1;
+	for (int i = 0; i < count; i++) {
+		open_one(files, i);
+		files->count = i + 1;
 	}
 	return files->file[0].fd < 0 || open_segments(files) < 0 ? -1 : 0;
 }
@@ -265,7 +260,7 @@ int fuzz_files_refresh(struct fuzz_files *files)
 		if (open_one(files, i) < 0)
 			return -1;
 	}
-	return 0;
+	return files->recipes == map_recipes ? 0 : open_segments(files);
 }
 
 void fuzz_files_close(struct fuzz_files *files)

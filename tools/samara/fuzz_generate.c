@@ -6,7 +6,7 @@
  * program.
  */
 #include <string.h>
-#include "fuzz.h"
+#include "fuzz_random.h"
 
 #define PAGE 4096ull
 enum { ARENA_PAGES = 96, CROWDED = 70 };
@@ -18,18 +18,6 @@ uint64_t fuzz_random(uint64_t *state)
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
 	return z ^ (z >> 31);
 }
-
-static uint64_t below(uint64_t *r, uint64_t n)
-{
-	return fuzz_random(r) % n;
-}
-
-static bool chance(uint64_t *r, unsigned percent)
-{
-	return below(r, 100) < percent;
-}
-
-#define PICK(r, array) ((array)[below(r, FUZZ_ARRAY_SIZE(array))])
 
 unsigned fuzz_variant(uint64_t seed)
 {
@@ -461,6 +449,8 @@ void fuzz_generate(struct fuzz_session *s, uint64_t *r, struct fuzz_op *op)
 		break;
 	case FUZZ_MLOCK: case FUZZ_MUNLOCK: case FUZZ_MINCORE:
 		range(p, r, &a[0], &a[1]);
+		break;
+	default: /* of --memory: fuzz_memory_generate.c */
 		break;
 	}
 }

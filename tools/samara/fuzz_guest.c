@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 #include "host.h"
 
 /* ---- the host ---- */
@@ -229,7 +229,8 @@ static int create_files(struct fuzz_session *s)
 		const struct fuzz_file *f = &s->files->file[i];
 		if (f->fd < 0)
 			continue;
-		struct samara_inode_desc desc = { .kind = f->kind, .executable = f->executable,
+		struct samara_inode_desc desc = { .kind = f->kind, .executable = f->executable, 
+			.charge_pages = s->memory && f->kind == SAMARA_INODE_SHMEM,
 			.major = f->major, .minor = f->minor, .ino = f->ino,
 			.size_bytes = f->bytes, .seals = f->seals, .append_only = f->append_only, .noexec = f->noexec,
 			.huge_align = f->huge_align, .hardwired_huge_log2 = f->huge_log2 & 63 };
@@ -262,8 +263,11 @@ int fuzz_guest_create(struct fuzz_session *s, const char *smaps, uint64_t mmap_b
 {
 	struct samara_port port = { .size = sizeof(port), .self = &s->guest, .alloc = port_alloc, .free = port_free,
 		.panic = port_panic };
+	struct samara_config config = s->host->config;
 	s->guest = (struct fuzz_guest){ .session = s };
-	if (samara_create(&port, &s->host->config, &s->guest.vm) < 0)
+	if (s->memory)
+		fuzz_memory_configure(s, &config);
+	if (samara_create(&port, &config, &s->guest.vm) < 0)
 		return -1;
 	struct samara_mm_params params = { .size = sizeof(params), .task_size = FUZZ_TASK_SIZE, .mmap_base = mmap_base,
 		.personality = SAMARA_ADDR_NO_RANDOMIZE, .capabilities = capabilities, .euid = (uint32_t)s->host->euid,
@@ -274,6 +278,8 @@ int fuzz_guest_create(struct fuzz_session *s, const char *smaps, uint64_t mmap_b
 	if (samara_mm_create(s->guest.vm, &params, &s->proc[0].mm) < 0)
 		return -1;
 	if (create_files(s) < 0)
+		return -1;
+	if (s->memory && samara_prctl(s->proc[0].mm, SAMARA_PR_SET_THP_DISABLE, 1, 0, 0, 0, NULL) < 0)
 		return -1;
 	return import(s, s->proc[0].mm, smaps);
 }
@@ -286,6 +292,8 @@ void fuzz_guest_destroy(struct fuzz_session *s)
 			samara_mm_put(s->proc[i].mm);
 		s->proc[i].mm = NULL;
 	}
+	if (s->memory && g->vm)
+		samara_check_machine(g->vm); /* what files keep, and nothing else */
 	for (int i = 0; i < s->files->count; i++) {
 		if (g->file[i])
 			samara_file_put(g->file[i]);
@@ -354,6 +362,20 @@ static int64_t advise_process(struct samara_mm *mm, const struct fuzz_op *op)
 	return samara_process_madvise(mm, ranges, op->extra, (int)op->a[4], op->a[5], 1);
 }
 
+static int64_t mincore_samara(struct fuzz_session *s, struct samara_mm *mm, const struct fuzz_op *op)
+{
+	struct fuzz_memory *m = s->memory;
+	uint64_t pages = op->a[1] / 4096 + (op->a[1] % 4096 != 0);
+	if (!m || pages > sizeof(m->samara_data) || s->kernel_result)
+		return samara_mincore(mm, op->a[0], op->a[1], NULL); /* only the range: residency needs pages */
+	int64_t result = samara_mincore(mm, op->a[0], op->a[1], m->samara_data);
+	if (result == 0) {
+		memcpy(m->kernel_data, s->island->vector, pages);
+		m->data_bytes = pages;
+	}
+	return result;
+}
+
 int64_t fuzz_guest_call(struct fuzz_session *s, const struct fuzz_op *op)
 {
 	uint64_t nodes[512] = { 0 };
@@ -377,7 +399,7 @@ int64_t fuzz_guest_call(struct fuzz_session *s, const struct fuzz_op *op)
 	case FUZZ_MLOCKALL: return samara_mlockall(mm, a[0]);
 	case FUZZ_MUNLOCKALL: return samara_munlockall(mm);
 	case FUZZ_MSYNC: return samara_msync(mm, a[0], a[1], a[2]);
-	case FUZZ_MINCORE: return samara_mincore(mm, a[0], a[1], NULL); /* only the range: residency needs pages */
+	case FUZZ_MINCORE: return mincore_samara(s, mm, op);
 	case FUZZ_MSEAL: return samara_mseal(mm, a[0], a[1], a[2]);
 	case FUZZ_REMAP_FILE_PAGES: return samara_remap_file_pages(mm, a[0], a[1], a[2], a[3], a[4]);
 	case FUZZ_PRCTL:
@@ -400,6 +422,11 @@ int64_t fuzz_guest_call(struct fuzz_session *s, const struct fuzz_op *op)
 	case FUZZ_EXIT: samara_mm_put(mm); s->proc[op->proc].mm = NULL; return 0;
 	case FUZZ_WRITE: return touch(mm, a[0], true, s->kernel_result);
 	case FUZZ_READ: return touch(mm, a[0], false, s->kernel_result);
+	case FUZZ_READ_WORD: case FUZZ_WRITE_WORD: case FUZZ_EXCHANGE: case FUZZ_FETCH_ADD: case FUZZ_COMPARE_EXCHANGE:
+	case FUZZ_READ_RUN: case FUZZ_WRITE_RUN:
+		return fuzz_access_samara(s, op);
+	case FUZZ_PREAD: case FUZZ_PWRITE: case FUZZ_FTRUNCATE: case FUZZ_FALLOCATE: case FUZZ_LSEEK:
+		return fuzz_file_samara(s, op);
 	case FUZZ_KINDS: break;
 	}
 	return -ENOSYS;

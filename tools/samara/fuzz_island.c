@@ -37,6 +37,23 @@ OFFSET(signo, 72);
 OFFSET(code, 76);
 OFFSET(fork_stack, 80);
 OFFSET(altstack, 88);
+OFFSET(fault_addr, 112);
+OFFSET(done, 120);
+
+/* A routine of FUZZ_DO_ACCESS gets the three arguments in rcx, rax and rdx; its answer is rax, of which the caller
+ * takes as many bytes as the access has.  A run moves `rdx` bytes between rcx (the program's) and rax (the island's),
+ * and counts them. */
+#define ROUTINE(text) "	.balign 64\n	" text "\n	jmp .Lfuzz_answer\n"
+#define RUN(move) \
+	"	.balign 64\n" \
+	"1:	test %rdx, %rdx\n" \
+	"	jz .Lfuzz_answer\n" \
+	"	" move "\n" \
+	"	inc %rcx\n" \
+	"	inc %rax\n" \
+	"	incq 120(%rbx)\n" \
+	"	dec %rdx\n" \
+	"	jmp 1b\n"
 
 /* fuzz_loop(mailbox) never returns.  Numbers: 202 futex, 56 clone, 131 sigaltstack, 157 prctl, 15 rt_sigreturn.
  * Clone's flags are CLONE_PARENT | SIGCHLD.  A fault's handler finds the mailbox in the interrupted rbx
@@ -67,6 +84,8 @@ __asm__(
 	"	je .Lfuzz_load\n"
 	"	cmp $3, %eax\n"
 	"	je .Lfuzz_fork\n"
+	"	cmp $4, %eax\n"
+	"	je .Lfuzz_access\n"
 	"	mov 8(%rbx), %rax\n"
 	"	mov 16(%rbx), %rdi\n"
 	"	mov 24(%rbx), %rsi\n"
@@ -95,6 +114,12 @@ __asm__(
 	"	movzbl (%rcx), %ecx\n"
 	"	xor %eax, %eax\n"
 	"	jmp .Lfuzz_answer\n"
+	".Lfuzz_access:\n"
+	"	mov 16(%rbx), %rcx\n"
+	"	mov 24(%rbx), %rax\n"
+	"	mov 32(%rbx), %rdx\n"
+	"	movq $0, 120(%rbx)\n"
+	"	jmp *8(%rbx)\n"
 	".Lfuzz_fork:\n"
 	"	mov 80(%rbx), %r12\n"
 	"	mov $56, %eax\n"
@@ -122,16 +147,45 @@ __asm__(
 	"	mov %edi, 72(%rax)\n"
 	"	mov 8(%rsi), %ecx\n"
 	"	mov %ecx, 76(%rax)\n"
+	"	mov 16(%rsi), %rcx\n"
+	"	mov %rcx, 112(%rax)\n"
 	"	lea .Lfuzz_finish(%rip), %rcx\n"
 	"	mov %rcx, 168(%rdx)\n"
 	"	ret\n"
 	"fuzz_island_restorer:\n"
 	"	mov $15, %eax\n"
 	"	syscall\n"
+	"	.balign 64\n"
+	"	.globl fuzz_island_routines\n"
+	"	.hidden fuzz_island_routines\n"
+	"fuzz_island_routines:\n"
+	ROUTINE("movzbl (%rcx), %eax")
+	ROUTINE("movzwl (%rcx), %eax")
+	ROUTINE("movl (%rcx), %eax")
+	ROUTINE("movq (%rcx), %rax")
+	ROUTINE("movb %al, (%rcx)")
+	ROUTINE("movw %ax, (%rcx)")
+	ROUTINE("movl %eax, (%rcx)")
+	ROUTINE("movq %rax, (%rcx)")
+	ROUTINE("xchgb %al, (%rcx)")
+	ROUTINE("xchgw %ax, (%rcx)")
+	ROUTINE("xchgl %eax, (%rcx)")
+	ROUTINE("xchgq %rax, (%rcx)")
+	ROUTINE("lock xaddb %al, (%rcx)")
+	ROUTINE("lock xaddw %ax, (%rcx)")
+	ROUTINE("lock xaddl %eax, (%rcx)")
+	ROUTINE("lock xaddq %rax, (%rcx)")
+	ROUTINE("lock cmpxchgb %dl, (%rcx)")
+	ROUTINE("lock cmpxchgw %dx, (%rcx)")
+	ROUTINE("lock cmpxchgl %edx, (%rcx)")
+	ROUTINE("lock cmpxchgq %rdx, (%rcx)")
+	RUN("movb (%rcx), %sil\n	movb %sil, (%rax)")
+	RUN("movb (%rax), %sil\n	movb %sil, (%rcx)")
 	"fuzz_island_code_end:\n"
 	"	.popsection\n");
 
 extern const char fuzz_island_code[], fuzz_island_handler[], fuzz_island_restorer[], fuzz_island_code_end[];
+extern const char fuzz_island_routines[];
 
 struct kernel_sigaction {
 	uint64_t handler, flags, restorer, mask;
@@ -140,6 +194,13 @@ struct kernel_sigaction {
 static uint64_t island_address(const char *code)
 {
 	return FUZZ_ISLAND + (uint64_t)(code - fuzz_island_code);
+}
+
+uint64_t fuzz_island_routine(unsigned kind, unsigned log2)
+{
+	static const unsigned first[FUZZ_KINDS] = { [FUZZ_WRITE_WORD] = 4, [FUZZ_EXCHANGE] = 8, [FUZZ_FETCH_ADD] = 12,
+		[FUZZ_COMPARE_EXCHANGE] = 16, [FUZZ_READ_RUN] = 20, [FUZZ_WRITE_RUN] = 21 };
+	return island_address(fuzz_island_routines) + 64 * (first[kind] + (log2 & 3));
 }
 
 static uint64_t slot_address(unsigned slot)
@@ -158,6 +219,8 @@ int fuzz_island_create(struct fuzz_island *island)
 	if (p != (void *)FUZZ_ISLAND)
 		return -1;
 	close(fd);
+	if (fuzz_island_code_end - fuzz_island_code > 4096)
+		return -1;
 	memset(p, 0, FUZZ_ISLAND_PAGES * 4096);
 	memcpy(p, fuzz_island_code, (size_t)(fuzz_island_code_end - fuzz_island_code));
 	for (unsigned i = 0; i < FUZZ_MAX_PROCS; i++)
@@ -197,6 +260,7 @@ static void post(struct fuzz_mailbox *box, enum fuzz_request request, uint64_t n
 		memcpy(box->a, a, sizeof(box->a));
 	box->signo = 0;
 	box->code = 0;
+	box->fault_addr = 0;
 	__atomic_store_n(&box->state, FUZZ_ASKED, __ATOMIC_RELEASE);
 	futex(&box->state, FUTEX_WAKE, 1, NULL);
 }

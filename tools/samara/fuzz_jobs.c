@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 
 static volatile sig_atomic_t interrupted;
 
@@ -129,6 +129,17 @@ static void report(struct job *job, const struct fuzz_program *p, const struct f
 	free(text);
 }
 
+/* The operation that makes the difference, not the one after which it was looked for. */
+static void pinpoint(struct fuzz_session *s, const struct fuzz_program *p, struct fuzz_difference *d)
+{
+	struct fuzz_stats *stats = s->stats;
+	struct fuzz_difference exact;
+	s->stats = NULL;
+	if (fuzz_session_run(s, p, &exact) >= FUZZ_DIFFERENT && exact.what[0])
+		*d = exact;
+	s->stats = stats;
+}
+
 static void run_seed(struct job *job, uint64_t seed, size_t limit)
 {
 	static struct fuzz_program p;
@@ -136,7 +147,7 @@ static void run_seed(struct job *job, uint64_t seed, size_t limit)
 	struct fuzz_difference d;
 	uint64_t random = seed;
 	p.seed = seed;
-	p.variant = fuzz_variant(seed);
+	p.variant = s->memory ? fuzz_memory_variant(seed) : fuzz_variant(seed);
 	p.count = 0;
 	s->stats = job->stats;
 	int begun = fuzz_session_begin(s, p.variant);
@@ -145,7 +156,10 @@ static void run_seed(struct job *job, uint64_t seed, size_t limit)
 		if (job->shared->stop)
 			break;
 		struct fuzz_op *op = &p.ops[p.count];
-		fuzz_generate(s, &random, op);
+		if (s->memory)
+			fuzz_memory_generate(s, &random, op);
+		else
+			fuzz_generate(s, &random, op);
 		verdict = fuzz_session_step(s, op, p.count);
 		p.count += verdict != FUZZ_SKIPPED;
 	}
@@ -162,10 +176,18 @@ static void run_seed(struct job *job, uint64_t seed, size_t limit)
 	job->stats->differences++;
 	if (!d.what[0])
 		snprintf(d.what, sizeof(d.what), "the worker could not start");
-	if (!claim_class(job->shared, d.what, seed))
-		return;
-	fuzz_shrink(s, &p, &d, job->options->shrink_seconds);
-	report(job, &p, &d);
+	if (s->memory) {
+		s->memory->always = true;
+		s->memory->bytes = strstr(d.what, ": bytes") || strstr(d.what, ": a file");
+		s->memory->check = strstr(d.what, ": samara ") != NULL; /* a panic */
+		pinpoint(s, &p, &d);
+	}
+	if (claim_class(job->shared, d.what, seed)) {
+		fuzz_shrink(s, &p, &d, job->options->shrink_seconds);
+		report(job, &p, &d);
+	}
+	if (s->memory)
+		s->memory->always = s->memory->bytes = s->memory->check = false;
 }
 
 static void hold_processor(unsigned i)
@@ -209,14 +231,18 @@ static int run_job(struct job *job, const struct fuzz_host *host, unsigned numbe
 	static struct fuzz_session session;
 	static struct fuzz_island island;
 	static struct fuzz_files files;
+	static struct fuzz_memory memory;
+	bool with = job->options->memory;
 	struct fuzz_shared *shared = job->shared;
 	hold_processor(number);
-	if (fuzz_files_open(&files) < 0 || fuzz_island_create(&island) < 0) {
+	if (fuzz_files_open(&files, with ? fuzz_memory_recipes : NULL, fuzz_memory_recipe_count) < 0 ||
+	    fuzz_island_create(&island) < 0 || (with && fuzz_memory_open(&memory) < 0)) {
 		fprintf(stderr, "samara fuzz: job %u: cannot set up its files: %s\n", number, strerror(errno));
 		fuzz_files_close(&files);
 		return 1;
 	}
 	fuzz_catch_crashes();
+	session.memory = with ? &memory : NULL;
 	session.island = &island;
 	session.files = &files;
 	session.host = host;
@@ -225,6 +251,8 @@ static int run_job(struct job *job, const struct fuzz_host *host, unsigned numbe
 	job->stats = &shared->stats[number];
 	for (size_t limit; (limit = take_budget(job, &shared->active)) > 0;) {
 		uint64_t before = job->stats->ops;
+		if (with && limit > FUZZ_MEMORY_OPS)
+			limit = FUZZ_MEMORY_OPS;
 		run_seed(job, job->options->seed + __atomic_fetch_add(&shared->next, 1, __ATOMIC_SEQ_CST), limit);
 		uint64_t unused = FUZZ_MAX_OPS - (job->stats->ops - before);
 		__atomic_sub_fetch(&shared->reserved, unused, __ATOMIC_SEQ_CST);
@@ -237,6 +265,7 @@ static int run_job(struct job *job, const struct fuzz_host *host, unsigned numbe
 static void totals(const struct fuzz_options *options, struct fuzz_shared *shared, struct fuzz_stats *total)
 {
 	memset(total, 0, sizeof(*total));
+	total->memory = options->memory;
 	for (unsigned i = 0; i < options->jobs; i++)
 		fuzz_stats_add(total, &shared->stats[i]);
 }

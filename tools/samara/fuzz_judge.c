@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 
 #define PAGE 4096ull
 #define MEGABYTE (1ull << 20)
@@ -49,6 +49,13 @@ static int spans_of(const struct fuzz_session *s, const struct fuzz_op *op, stru
 	case FUZZ_UFFD_REGISTER:
 	case FUZZ_UFFD_UNREGISTER:
 		out[0] = (struct span){ a[1], a[2] };
+		return 1;
+	case FUZZ_READ_RUN:
+	case FUZZ_WRITE_RUN:
+		out[0] = (struct span){ a[0], a[1] };
+		return 1;
+	case FUZZ_READ_WORD: case FUZZ_WRITE_WORD: case FUZZ_EXCHANGE: case FUZZ_FETCH_ADD: case FUZZ_COMPARE_EXCHANGE:
+		out[0] = (struct span){ a[0], 8 };
 		return 1;
 	case FUZZ_SHMDT:
 	case FUZZ_WRITE:
@@ -200,7 +207,7 @@ bool fuzz_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 	default:
 		break;
 	}
-	return !too_much_memory(p, op) && !fills_a_trap(p, op);
+	return !too_much_memory(p, op) && (s->memory ? fuzz_memory_allowed(s, op) : !fills_a_trap(p, op));
 }
 
 /* ---- results ---- */
@@ -273,6 +280,7 @@ int fuzz_parse_maps(const char *text, struct fuzz_vma *vma, int room)
 		if (!end)
 			break;
 		vma[n].special = end[-1] == ']' || vma[n].start == FUZZ_ISLAND;
+		vma[n].foreign = vma[n].start == FUZZ_ISLAND || memmem(line, (size_t)(end - line), "[v", 2);
 		n += vma[n].start < FUZZ_TASK_SIZE;
 		line = end + 1;
 	}
@@ -329,15 +337,20 @@ static bool shared_lines_agree(struct fuzz_session *s, const char *k, size_t k_b
 	return !strcmp(kernel_rest, samara_rest) && pair_inodes(s, kernel, samara);
 }
 
+bool fuzz_lines_agree(struct fuzz_session *s, const char *k, size_t k_bytes, const char *g, size_t g_bytes)
+{
+	if (ends_with(k, k_bytes, shared_name) || ends_with(k, k_bytes, huge_name))
+		return shared_lines_agree(s, k, k_bytes, g, g_bytes);
+	return k_bytes == g_bytes && !memcmp(k, g, k_bytes);
+}
+
 bool fuzz_maps_agree(struct fuzz_session *s, struct fuzz_process *p, char *detail, size_t room)
 {
 	const char *k = p->text, *k_end = k + p->bytes, *g = s->samara_text, *g_end = g + s->samara_bytes;
 	while (k < k_end || g < g_end) {
 		const char *k_line = memchr(k, '\n', (size_t)(k_end - k)), *g_line = memchr(g, '\n', (size_t)(g_end - g));
 		size_t k_bytes = (size_t)((k_line ? k_line : k_end) - k), g_bytes = (size_t)((g_line ? g_line : g_end) - g);
-		bool same = k_bytes == g_bytes && !memcmp(k, g, k_bytes);
-		bool shared = ends_with(k, k_bytes, shared_name) || ends_with(k, k_bytes, huge_name);
-		if (shared ? !shared_lines_agree(s, k, k_bytes, g, g_bytes) : !same) {
+		if (!fuzz_lines_agree(s, k, k_bytes, g, g_bytes)) {
 			snprintf(detail, room, "kernel: %.*s\nsamara: %.*s", (int)k_bytes, k, (int)g_bytes, g);
 			return false;
 		}

@@ -25,6 +25,11 @@ static const struct {
 	[FUZZ_UFFD_UNREGISTER] = { "uffd_unregister", 3 }, [FUZZ_UFFD_CLOSE] = { "uffd_close", 1 },
 	[FUZZ_ADD_SEALS] = { "add_seals", 2 }, [FUZZ_FORK] = { "fork", 0 }, [FUZZ_EXIT] = { "exit", 0 },
 	[FUZZ_WRITE] = { "store", 1 }, [FUZZ_READ] = { "load", 1 },
+	[FUZZ_READ_WORD] = { "read_word", 2 }, [FUZZ_WRITE_WORD] = { "write_word", 3 }, [FUZZ_EXCHANGE] = { "exchange", 3 },
+	[FUZZ_FETCH_ADD] = { "fetch_add", 3 }, [FUZZ_COMPARE_EXCHANGE] = { "compare_exchange", 4 },
+	[FUZZ_READ_RUN] = { "read_run", 2 }, [FUZZ_WRITE_RUN] = { "write_run", 3 }, [FUZZ_PREAD] = { "pread", 3 },
+	[FUZZ_PWRITE] = { "pwrite", 4 }, [FUZZ_FTRUNCATE] = { "ftruncate", 2 }, [FUZZ_FALLOCATE] = { "fallocate", 4 },
+	[FUZZ_LSEEK] = { "lseek", 3 },
 };
 
 const char *const fuzz_anon_names[4] = { NULL, "heap of the fuzzer", "bad[name]", "" };
@@ -101,6 +106,14 @@ const struct fuzz_flag fuzz_flags[] = {
 	BIT(FUZZ_ADD_SEALS, 1, "F_SEAL_GROW", 4), BIT(FUZZ_ADD_SEALS, 1, "F_SEAL_WRITE", 8),
 	BIT(FUZZ_ADD_SEALS, 1, "F_SEAL_FUTURE_WRITE", 16), BIT(FUZZ_ADD_SEALS, 1, "F_SEAL_EXEC", 32),
 	BIT(FUZZ_ADD_SEALS, 1, "unknown seal", 64),
+	IS(FUZZ_READ_WORD, 1, "1 byte", 3, 0), IS(FUZZ_READ_WORD, 1, "2 bytes", 3, 1),
+	IS(FUZZ_READ_WORD, 1, "4 bytes", 3, 2), IS(FUZZ_READ_WORD, 1, "8 bytes", 3, 3),
+	IS(FUZZ_WRITE_WORD, 1, "1 byte", 3, 0), IS(FUZZ_WRITE_WORD, 1, "2 bytes", 3, 1),
+	IS(FUZZ_WRITE_WORD, 1, "4 bytes", 3, 2), IS(FUZZ_WRITE_WORD, 1, "8 bytes", 3, 3),
+	IS(FUZZ_FALLOCATE, 1, "mode 0", ALL, 0),
+	BIT(FUZZ_FALLOCATE, 1, "FALLOC_FL_KEEP_SIZE", 1), BIT(FUZZ_FALLOCATE, 1, "FALLOC_FL_PUNCH_HOLE", 2),
+	BIT(FUZZ_FALLOCATE, 1, "FALLOC_FL_ZERO_RANGE", 16), BIT(FUZZ_FALLOCATE, 1, "FALLOC_FL_UNSHARE_RANGE", 64),
+	IS(FUZZ_LSEEK, 2, "SEEK_DATA", ALL, 3), IS(FUZZ_LSEEK, 2, "SEEK_HOLE", ALL, 4),
 };
 const size_t fuzz_flag_count = FUZZ_ARRAY_SIZE(fuzz_flags);
 _Static_assert(FUZZ_ARRAY_SIZE(fuzz_flags) <= FUZZ_MAX_FLAGS, "FUZZ_MAX_FLAGS is too small");
@@ -141,7 +154,8 @@ const char *fuzz_errno_name(int err)
 
 static bool is_touch(const struct fuzz_op *op)
 {
-	return op->kind == FUZZ_WRITE || op->kind == FUZZ_READ;
+	return op->kind == FUZZ_WRITE || op->kind == FUZZ_READ ||
+		(op->kind >= FUZZ_READ_WORD && op->kind <= FUZZ_WRITE_RUN);
 }
 
 void fuzz_result_text(const struct fuzz_op *op, int64_t result, char *text, size_t room)
@@ -189,7 +203,8 @@ void fuzz_op_text(const struct fuzz_files *files, const struct fuzz_op *op, char
 			at += (size_t)snprintf(text + at, room - at, ", ");
 		if (at >= room)
 			break;
-		bool file = (op->kind == FUZZ_MMAP && i == 4) || (op->kind == FUZZ_ADD_SEALS && i == 0);
+		bool file = (op->kind == FUZZ_MMAP && i == 4) ||
+			((op->kind == FUZZ_ADD_SEALS || (op->kind >= FUZZ_PREAD && op->kind <= FUZZ_LSEEK)) && i == 0);
 		if (file && op->a[i] < (uint64_t)files->count)
 			at += (size_t)snprintf(text + at, room - at, "<%s>", files->file[op->a[i]].name);
 		else if (has_names(op->kind, i))

@@ -7,7 +7,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 
 static const char prelude[] =
 "#define _GNU_SOURCE\n"
@@ -44,7 +44,7 @@ static const char prelude[] =
 "#define DO(process, what, call) do { if (begin(process)) { show(what, call); *turn = step; } } while (0)\n\n"
 "__attribute__((unused)) static void fork_to(int child, const char *what)\n{\n	long r = SYS(SYS_fork);\n"
 "	if (r == 0) {\n		me = child;\n		return;\n	}\n	show(what, r);\n	*turn = step;\n}\n\n"
-"static void print_maps(void)\n{\n	long n, fd = SYS(SYS_open, \"/proc/self/maps\", O_RDONLY);\n"
+"__attribute__((unused)) static void print_maps(void)\n{\n	long n, fd = SYS(SYS_open, \"/proc/self/maps\", O_RDONLY);\n"
 "	put(\"maps:\\n\");\n	while ((n = SYS(SYS_read, fd, text, sizeof(text))) > 0)\n		SYS(SYS_write, 1, text, n);\n"
 "	SYS(SYS_close, fd);\n}\n\n"
 "/* A fault ends in -(signal * 100 + code). */\n"
@@ -113,14 +113,14 @@ static bool uses_file(const struct fuzz_op *op, uint64_t *index)
 {
 	if (op->kind == FUZZ_MMAP && op->a[4] < FUZZ_MAX_FILES && !(op->a[3] & SAMARA_MAP_ANONYMOUS))
 		*index = op->a[4];
-	else if (op->kind == FUZZ_ADD_SEALS)
+	else if (op->kind == FUZZ_ADD_SEALS || fuzz_is_file_call(op->kind))
 		*index = op->a[0];
 	else
 		return false;
 	return true;
 }
 
-static void print_number(FILE *out, const struct fuzz_session *s, uint64_t value)
+void fuzz_print_number(FILE *out, const struct fuzz_session *s, uint64_t value)
 {
 	uint64_t brk = s->host->start_brk;
 	if (value >= brk - 0x10000 && value < brk + (64 << 20))
@@ -133,7 +133,7 @@ static void print_arguments(FILE *out, const struct fuzz_session *s, const uint6
 {
 	for (int i = from; i < to; i++) {
 		fputs(", ", out);
-		print_number(out, s, a[i]);
+		fuzz_print_number(out, s, a[i]);
 	}
 }
 
@@ -141,6 +141,8 @@ static void print_call(FILE *out, const struct fuzz_session *s, const struct fuz
 {
 	const uint64_t *a = op->a;
 	uint64_t file;
+	if (s->memory && fuzz_memory_print_call(out, s, op))
+		return;
 	switch ((enum fuzz_kind)op->kind) {
 	case FUZZ_MMAP:
 		fprintf(out, "SYS(SYS_mmap");
@@ -150,7 +152,7 @@ static void print_call(FILE *out, const struct fuzz_session *s, const struct fuz
 		break;
 	case FUZZ_PROCESS_MADVISE:
 		fprintf(out, "SYS(440, -10000, ((ul[4]){ ");
-		print_number(out, s, a[0]);
+		fuzz_print_number(out, s, a[0]);
 		print_arguments(out, s, a, 1, 4);
 		fprintf(out, " }), %d", op->extra);
 		print_arguments(out, s, a, 4, 6);
@@ -187,13 +189,13 @@ static void print_call(FILE *out, const struct fuzz_session *s, const struct fuz
 		break;
 	case FUZZ_UFFD_REGISTER:
 		fprintf(out, "SYS(SYS_ioctl, uffd%d, 0xc020aa00, ((ul[4]){ ", (int)(a[0] & 1));
-		print_number(out, s, a[1]);
+		fuzz_print_number(out, s, a[1]);
 		print_arguments(out, s, a, 2, 4);
 		fprintf(out, ", 0 })");
 		break;
 	case FUZZ_UFFD_UNREGISTER:
 		fprintf(out, "SYS(SYS_ioctl, uffd%d, 0x8010aa01, ((ul[2]){ ", (int)(a[0] & 1));
-		print_number(out, s, a[1]);
+		fuzz_print_number(out, s, a[1]);
 		print_arguments(out, s, a, 2, 3);
 		fprintf(out, " })");
 		break;
@@ -206,7 +208,7 @@ static void print_call(FILE *out, const struct fuzz_session *s, const struct fuz
 	case FUZZ_WRITE:
 	case FUZZ_READ:
 		fprintf(out, "%s(", fuzz_kind_name(op->kind));
-		print_number(out, s, a[0]);
+		fuzz_print_number(out, s, a[0]);
 		break;
 	default:
 		fprintf(out, "SYS(SYS_%s", fuzz_kind_name(op->kind));
@@ -255,7 +257,7 @@ static void print_set_up(FILE *out, const struct fuzz_session *s, const struct f
 		fprintf(out, "\tdrop(~0ul);\n");
 	else if (p->variant & FUZZ_WITHOUT_IPC_LOCK)
 		fprintf(out, "\tdrop(1ul << CAP_IPC_LOCK);\n");
-	fprintf(out, "\tready();\n");
+	fprintf(out, s->memory ? "\tready();\n\tready_memory();\n" : "\tready();\n");
 	if (uffd)
 		fprintf(out, "\tint uffd0 = userfault(), uffd1 = userfault();\n\t(void)uffd0, (void)uffd1;\n");
 	fputc('\n', out);
@@ -274,6 +276,8 @@ void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_pro
 		" * the last call.\n"
 		" */\n");
 	fputs(prelude, out);
+	if (s->memory)
+		fputs(fuzz_memory_prelude, out);
 	print_set_up(out, s, p);
 	for (size_t i = 0; i < p->count; i++) {
 		const struct fuzz_op *op = &p->ops[i];
@@ -289,7 +293,7 @@ void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_pro
 		} else if (op->kind == FUZZ_EXIT) {
 			fprintf(out, "\tif (begin(%d)) {\n\t\t*turn = step;\n\t\tSYS(SYS_exit_group, 0);\n\t}\n", op->proc);
 			alive[op->proc] = false;
-		} else {
+		} else if (!fuzz_memory_print_access(out, s, op, i)) {
 			fprintf(out, "\tDO(%d, \"%zu %s\", ", op->proc, i, fuzz_kind_name(op->kind));
 			print_call(out, s, op);
 			fprintf(out, ");\n");
@@ -299,8 +303,13 @@ void fuzz_print_program(FILE *out, struct fuzz_session *s, const struct fuzz_pro
 	print_lines_as_comment(out, d->detail);
 	fprintf(out, "\t */\n");
 	for (int i = 0; i < FUZZ_MAX_PROCS; i++)
-		if (alive[i])
+		if (alive[i] && s->memory)
+			fprintf(out, "\tif (begin(%d)) {\n\t\tput(\"process %d:\\n\");\n\t\tprint_memory();\n\t\t*turn = step;\n"
+				"\t}\n", i, i);
+		else if (alive[i])
 			fprintf(out, "\tif (begin(%d)) {\n\t\tprint_maps();\n\t\t*turn = step;\n\t}\n", i);
+	if (s->memory && d->addr && d->proc < FUZZ_MAX_PROCS && alive[d->proc])
+		fprintf(out, "\tif (begin(%u)) {\n\t\tprint_bytes(%#" PRIx64 ");\n\t\t*turn = step;\n\t}\n", d->proc, d->addr);
 	for (int i = 0; i < FUZZ_SEGMENTS; i++) {
 		bool used = false;
 		for (size_t j = 0; j < p->count; j++)

@@ -17,10 +17,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 
 #define FUZZ_PIDFD_SELF ((uint64_t)-10000)
-enum { FUZZ_SESSION_SECONDS = 120, FUZZ_ALL_MAPS_EVERY = 64 };
+enum { FUZZ_SESSION_SECONDS = 120, FUZZ_MEMORY_SECONDS = 20, FUZZ_ALL_MAPS_EVERY = 64 };
 
 /* ---- crashes of the core ---- */
 
@@ -150,7 +150,7 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 	if (fuzz_worker_start(s->island, &s->proc[0].worker, drop, s->host->start_brk) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)s->proc[0].worker.pid);
-	if (open_uffds(s) < 0 || learn_mmap_base(s) < 0)
+	if ((s->memory ? fuzz_memory_begin(s, variant) : open_uffds(s)) < 0 || learn_mmap_base(s) < 0)
 		return -1;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got = fd < 0 ? -1 : fuzz_read_text(fd, smaps, sizeof(smaps));
@@ -160,7 +160,7 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 		return -1;
 	s->proc[0].alive = true;
 	s->proc[0].brk = s->host->start_brk;
-	alarm(FUZZ_SESSION_SECONDS);
+	alarm(s->memory ? FUZZ_MEMORY_SECONDS : FUZZ_SESSION_SECONDS);
 	if (ENTER(s)) {
 		crashed(s, "import", 0);
 		return 1;
@@ -271,6 +271,14 @@ static int kernel_call(struct fuzz_session *s, const struct fuzz_op *op)
 {
 	struct fuzz_process *p = &s->proc[op->proc];
 	uint64_t a[6];
+	if (s->memory)
+		s->memory->data_bytes = 0;
+	if (fuzz_is_access(op->kind))
+		return fuzz_access_kernel(s, op);
+	if (fuzz_is_file_call(op->kind)) {
+		s->kernel_result = fuzz_file_kernel(s, op);
+		return 0;
+	}
 	switch ((enum fuzz_kind)op->kind) {
 	case FUZZ_WRITE:
 	case FUZZ_READ:
@@ -406,6 +414,35 @@ static enum fuzz_verdict result_difference(struct fuzz_session *s, const struct 
 	return FUZZ_DIFFERENT;
 }
 
+/* --memory: what an access gave beyond its result. */
+static bool access_agrees(struct fuzz_session *s, const struct fuzz_op *op, size_t index)
+{
+	struct fuzz_difference *d = &s->difference;
+	const char *what = fuzz_access_difference(s, op, d->detail, sizeof(d->detail), &d->addr);
+	if (!what)
+		return true;
+	d->index = index;
+	d->proc = op->proc;
+	d->kernel = s->kernel_result;
+	d->samara = s->samara_result;
+	snprintf(d->what, sizeof(d->what), "%s: %s", fuzz_kind_name(op->kind), what);
+	return false;
+}
+
+static bool memory_agrees(struct fuzz_session *s, const struct fuzz_op *op, size_t index, bool end)
+{
+	struct fuzz_difference *d = &s->difference;
+	char name[40], what[64];
+	if (fuzz_memory_look(s, index, end, what))
+		return true;
+	name_call(op, name, sizeof(name));
+	d->index = index;
+	d->kernel = s->kernel_result;
+	d->samara = s->samara_result;
+	snprintf(d->what, sizeof(d->what), "%s: %s", end ? "end" : name, what);
+	return false;
+}
+
 static enum fuzz_verdict broken(struct fuzz_session *s, const struct fuzz_op *op, size_t index)
 {
 	s->difference.index = index;
@@ -437,7 +474,21 @@ enum fuzz_verdict fuzz_session_step(struct fuzz_session *s, const struct fuzz_op
 	}
 	if (ENTER(s))
 		return crashed(s, fuzz_kind_name(op->kind), index);
-	s->samara_result = fuzz_guest_call(s, op);
+	/* A child that samara could not make on a machine of few frames lives on at the kernel alone. */
+	bool alone = s->memory && s->memory->starved && !s->proc[op->proc].mm;
+	s->samara_result = alone ? 0 : fuzz_guest_call(s, op);
+	if (s->memory && fuzz_memory_starved(s, op)) {
+		for (int i = 0; i < FUZZ_MAX_PROCS; i++)
+			if (s->proc[i].mm)
+				samara_check(s->proc[i].mm);
+		memory_agrees(s, op, index, false);
+		LEAVE(s);
+		return FUZZ_SAME;
+	}
+	if (s->memory && !access_agrees(s, op, index)) {
+		LEAVE(s);
+		return FUZZ_DIFFERENT;
+	}
 	if (!fuzz_results_agree(s, op, &unjudged)) {
 		LEAVE(s);
 		return result_difference(s, op, index);
@@ -454,8 +505,9 @@ enum fuzz_verdict fuzz_session_step(struct fuzz_session *s, const struct fuzz_op
 			return FUZZ_DIFFERENT;
 		}
 	}
+	bool same = !s->memory || memory_agrees(s, op, index, false);
 	LEAVE(s);
-	return FUZZ_SAME;
+	return same ? FUZZ_SAME : FUZZ_DIFFERENT;
 }
 
 /* ---- end ---- */
@@ -466,7 +518,8 @@ static enum fuzz_verdict end_samara(struct fuzz_session *s, size_t index, bool c
 	s->kernel_result = s->samara_result = 0;
 	if (ENTER(s))
 		return crashed(s, "end", index);
-	for (int i = 0; compare && i < FUZZ_MAX_PROCS; i++) {
+	bool starved = s->memory && s->memory->starved;
+	for (int i = 0; compare && !starved && i < FUZZ_MAX_PROCS; i++) {
 		if (!s->proc[i].alive || !read_maps(&s->proc[i]))
 			continue;
 		end.proc = (uint8_t)i;
@@ -474,6 +527,10 @@ static enum fuzz_verdict end_samara(struct fuzz_session *s, size_t index, bool c
 			LEAVE(s);
 			return FUZZ_DIFFERENT;
 		}
+	}
+	if (compare && s->memory && !memory_agrees(s, &end, index, true)) {
+		LEAVE(s);
+		return FUZZ_DIFFERENT;
 	}
 	fuzz_guest_destroy(s);
 	LEAVE(s);

@@ -99,6 +99,8 @@ static bool is_length(const struct fuzz_op *op, int arg)
 	case FUZZ_PROCESS_MADVISE: return arg == 1 || arg == 3;
 	case FUZZ_UFFD_REGISTER: case FUZZ_UFFD_UNREGISTER: return arg == 2;
 	case FUZZ_PRCTL: return arg == 3;
+	case FUZZ_PREAD: case FUZZ_PWRITE: return arg == 2;
+	case FUZZ_FALLOCATE: return arg == 3;
 	default: return arg == 1;
 	}
 }
@@ -109,6 +111,7 @@ static bool is_index(const struct fuzz_op *op, int arg)
 	case FUZZ_MMAP: return arg == 4;
 	case FUZZ_UFFD_REGISTER: case FUZZ_UFFD_UNREGISTER: case FUZZ_UFFD_CLOSE: case FUZZ_SHMAT: case FUZZ_ADD_SEALS:
 	case FUZZ_PRCTL: case FUZZ_SETRLIMIT:
+	case FUZZ_PREAD: case FUZZ_PWRITE: case FUZZ_FTRUNCATE: case FUZZ_FALLOCATE: case FUZZ_LSEEK:
 		return arg == 0;
 	default: return false;
 	}

@@ -3,7 +3,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include "fuzz.h"
+#include "fuzz_memory.h"
 
 void fuzz_stats_op(struct fuzz_stats *stats, const struct fuzz_op *op, int64_t result)
 {
@@ -36,6 +36,9 @@ void fuzz_stats_add(struct fuzz_stats *to, const struct fuzz_stats *from)
 	to->differences += from->differences;
 	to->skipped += from->skipped;
 	to->maps += from->maps;
+	to->smaps += from->smaps;
+	to->words += from->words;
+	to->pages += from->pages;
 	for (size_t k = 0; k < FUZZ_KINDS; k++)
 		for (size_t e = 0; e < FUZZ_MAX_ERRNO + 2; e++)
 			to->calls[k][e] += from->calls[k][e];
@@ -72,10 +75,17 @@ static const char *column_name(unsigned kind, unsigned column)
 	return text;
 }
 
+static bool shown(const struct fuzz_stats *stats, unsigned kind)
+{
+	return stats->memory ? fuzz_memory_kind(kind) : kind < FUZZ_MAP_KINDS;
+}
+
 void fuzz_stats_print(FILE *out, const struct fuzz_stats *stats)
 {
 	fprintf(out, "%-17s %9s  results\n", "call", "count");
 	for (unsigned k = 0; k < FUZZ_KINDS; k++) {
+		if (!shown(stats, k))
+			continue;
 		fprintf(out, "%-17s %9" PRIu64 " ", fuzz_kind_name(k), calls_of(stats, k));
 		for (unsigned e = 0; e < FUZZ_MAX_ERRNO + 2; e++)
 			if (stats->calls[k][e])
@@ -85,6 +95,10 @@ void fuzz_stats_print(FILE *out, const struct fuzz_stats *stats)
 	fprintf(out, "\nflags and advice\n");
 	for (size_t i = 0; i < fuzz_flag_count;) {
 		unsigned kind = fuzz_flags[i].kind;
+		if (!shown(stats, kind)) {
+			i++;
+			continue;
+		}
 		int width = fprintf(out, "%-17s", fuzz_kind_name(kind));
 		for (; i < fuzz_flag_count && fuzz_flags[i].kind == kind; i++) {
 			char item[80];
@@ -98,6 +112,9 @@ void fuzz_stats_print(FILE *out, const struct fuzz_stats *stats)
 	}
 	fprintf(out, "\nmaps texts compared: %" PRIu64 "; operations left out for the host's sake: %" PRIu64 "\n", stats->maps,
 		stats->skipped);
+	if (stats->memory)
+		fprintf(out, "smaps texts compared: %" PRIu64 "; words of pagemap: %" PRIu64 "; pages of bytes: %" PRIu64 "\n",
+			stats->smaps, stats->words, stats->pages);
 	for (size_t i = 0; i < FUZZ_UNJUDGED_KINDS && stats->unjudged[i].why; i++)
 		fprintf(out, "unjudged: %" PRIu64 " %s\n", stats->unjudged[i].count, stats->unjudged[i].why);
 }
@@ -119,9 +136,15 @@ static void json_text(FILE *out, const char *text)
 void fuzz_stats_print_json(FILE *out, const struct fuzz_stats *stats)
 {
 	fprintf(out, "\"operations\":%" PRIu64 ",\"seeds\":%" PRIu64 ",\"differences\":%" PRIu64 ",\"skipped\":%" PRIu64
-		",\"maps\":%" PRIu64 ",\"calls\":{", stats->ops, stats->seeds, stats->differences, stats->skipped, stats->maps);
+		",\"maps\":%" PRIu64, stats->ops, stats->seeds, stats->differences, stats->skipped, stats->maps);
+	if (stats->memory)
+		fprintf(out, ",\"smaps\":%" PRIu64 ",\"words\":%" PRIu64 ",\"pages\":%" PRIu64, stats->smaps, stats->words,
+			stats->pages);
+	fprintf(out, ",\"calls\":{");
 	for (unsigned k = 0; k < FUZZ_KINDS; k++) {
 		const char *comma = "";
+		if (!shown(stats, k))
+			continue;
 		fprintf(out, "%s\"%s\":{", k ? "," : "", fuzz_kind_name(k));
 		for (unsigned e = 0; e < FUZZ_MAX_ERRNO + 2; e++)
 			if (stats->calls[k][e]) {
@@ -132,8 +155,9 @@ void fuzz_stats_print_json(FILE *out, const struct fuzz_stats *stats)
 	}
 	fprintf(out, "},\"flags\":{");
 	for (size_t i = 0; i < fuzz_flag_count; i++)
-		fprintf(out, "%s\"%s %s\":%" PRIu64, i ? "," : "", fuzz_kind_name(fuzz_flags[i].kind), fuzz_flags[i].name,
-			stats->flags[i]);
+		if (shown(stats, fuzz_flags[i].kind))
+			fprintf(out, "%s\"%s %s\":%" PRIu64, i ? "," : "", fuzz_kind_name(fuzz_flags[i].kind), fuzz_flags[i].name,
+				stats->flags[i]);
 	fprintf(out, "},\"unjudged\":{");
 	for (size_t i = 0; i < FUZZ_UNJUDGED_KINDS && stats->unjudged[i].why; i++) {
 		fputs(i ? "," : "", out);

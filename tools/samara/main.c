@@ -24,7 +24,7 @@ static const struct {
 		"give recorded traces to samara, compare; needs no privilege" },
 	{ "maps", cmd_maps, "TRACE [--at N | --mm M] [--svg FILE] [--json]",
 		"show an address space at a recorded moment" },
-	{ "fuzz", cmd_fuzz, "[OPTIONS]", "random programs on the kernel and on samara (samara fuzz --help)" },
+	{ "fuzz", cmd_fuzz, "[--memory] [OPTIONS]", "random programs on the kernel and on samara (samara fuzz --help)" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
