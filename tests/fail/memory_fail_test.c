@@ -3,7 +3,7 @@
  * For each request: build a fixed scene (a space with private, shared and file memory, a forked sibling, a pinned page), make one thing
  * fail, run the request.  What fails: the n-th allocation of metadata; the frames, of which only k are left; the n-th callback of the
  * file.  n and k count up until nothing failed.  After a failure maps, smaps and contents of both spaces are as before, but for requests
- * marked `partial`, which do part of their work in Linux too; in every case the whole machine is consistent, and the end finds nothing left.
+ * marked `partial`, which do part of their work in Linux too (a read fault maps neighbours first); in every case the whole machine is consistent, and the end finds nothing left.
  */
 #include "tests/unit/support.h"
 
@@ -260,7 +260,7 @@ static const struct request {
 	bool partial;
 } requests[] = {
 	{ "fork", do_fork, false }, { "first touch", do_touch, false }, { "copy on write", do_cow, false }, { "far touch", do_far_touch, true },
-	{ "load of a file", do_load_file, false }, { "store to a file", do_store_file, true }, { "page_mkwrite", do_mkwrite, true },
+	{ "load of a file", do_load_file, true }, { "store to a file", do_store_file, true }, { "page_mkwrite", do_mkwrite, true },
 	{ "private copy of a file", do_cow_file, true }, { "store to shared memory", do_store_shared, false }, { "stack", do_stack, true },
 	{ "MAP_POPULATE", do_populate, true }, { "MADV_POPULATE_WRITE", do_populate_advice, true }, { "mremap", do_mremap, false },
 	{ "mprotect", do_mprotect, false }, { "munmap", do_munmap, false }, { "guards", do_guard, true }, { "mlock", do_mlock, true },
