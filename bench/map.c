@@ -483,7 +483,7 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	if (argc > 1 && !strcmp(argv[1], "--json"))
-		print_json();
+		print_json("map");
 	else
 		print_table();
 	return 0;

@@ -1,4 +1,4 @@
-/* map.h - what the files of bench-map share: worlds, their calls, the table of rows. */
+/* map.h - what the files of bench-map and bench-memory share: worlds, their calls, the table of rows. */
 #ifndef SAMARA_BENCH_MAP_H
 #define SAMARA_BENCH_MAP_H
 
@@ -34,6 +34,8 @@ struct row {
 	const char *unit; /* literals: the same address in every process */
 	long n;
 	double ship, stretch, kernel_then;
+	double floor;      /* what no library can go below, measured in the same run; 0: none */
+	bool of_floor;     /* ship and stretch are multiples of it */
 	bool more_is_better;
 	double value[WORLDS]; /* 0: not measured there */
 };
@@ -48,14 +50,30 @@ extern struct results *results;
 /* Rows are added by every world in the same order; a value of 0 was not measured there. */
 void add(const struct world *w, const char *name, long n, double value, double ship, double stretch, double then,
 	const char *unit);
+/* The row added last: its floor. */
+void add_floor(double floor, bool targets_are_multiples);
 void print_table(void);
-void print_json(void);
+void print_json(const char *bench);
 double median(double *values, int count);
 extern volatile uint64_t sink; /* what was computed counts as used */
 
 /* -- map_threads.c -- */
 
+struct lane {
+	const struct world *w;
+	struct samara_mm *mm;
+	void (*work)(struct lane *lane, const struct world *w);
+	void *gate;
+	uint64_t at;
+	int count;
+	double from, until;
+};
+
 void bench_threads(const struct world *w);
+/* Medians of the rate of two lanes over that of one: in one address space, and each in a space of its own when `own` is not NULL. */
+void threads_ratios(const struct world *w, void (*work)(struct lane *lane, const struct world *w), int count, double *same, double *own);
+void lane_map_touch_unmap(struct lane *lane, const struct world *w);
+void lane_arithmetic(struct lane *lane, const struct world *w);
 
 /* -- clocks, numbers -- */
 
@@ -82,7 +100,7 @@ static inline uint64_t random_next(uint64_t *seed)
 
 static inline _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "bench-map: %s\n", what);
+	fprintf(stderr, "bench: %s\n", what);
 	_exit(1);
 }
 

@@ -5,34 +5,38 @@
 
 #include "bench/map.h"
 
-struct lane {
-	const struct world *w;
-	struct samara_mm *mm;
-	pthread_barrier_t *gate;
-	uint64_t at;
-	int count;
-	bool no_calls; /* arithmetic only: what the machine can do at all */
-	double from, until;
-};
+void lane_map_touch_unmap(struct lane *lane, const struct world *w)
+{
+	lane->from = clock_ns(CLOCK_MONOTONIC);
+	for (int i = 0; i < lane->count; i++) {
+		w_map(w, lane->at, PAGE, PROT_READ | PROT_WRITE, PRIVATE | MAP_FIXED);
+		w_touch(w, lane->at);
+		w_unmap(w, lane->at, PAGE);
+	}
+	lane->until = clock_ns(CLOCK_MONOTONIC);
+}
+
+/* What the machine can do at all. */
+void lane_arithmetic(struct lane *lane, const struct world *w)
+{
+	uint64_t seed = lane->at | 1, sum = 0;
+
+	(void)w;
+	lane->from = clock_ns(CLOCK_MONOTONIC);
+	for (int i = 0; i < lane->count * 40; i++)
+		sum += random_next(&seed);
+	lane->until = clock_ns(CLOCK_MONOTONIC);
+	sink += sum;
+}
 
 static void *lane_run(void *arg)
 {
 	struct lane *lane = arg;
 	struct world w = *lane->w;
-	uint64_t seed = lane->at | 1, sum = 0;
 
 	w.mm = lane->mm;
 	pthread_barrier_wait(lane->gate);
-	lane->from = clock_ns(CLOCK_MONOTONIC);
-	for (int i = 0; lane->no_calls && i < lane->count * 40; i++)
-		sum += random_next(&seed);
-	for (int i = 0; !lane->no_calls && i < lane->count; i++) {
-		w_map(&w, lane->at, PAGE, PROT_READ | PROT_WRITE, PRIVATE | MAP_FIXED);
-		w_touch(&w, lane->at);
-		w_unmap(&w, lane->at, PAGE);
-	}
-	lane->until = clock_ns(CLOCK_MONOTONIC);
-	sink += sum;
+	lane->work(lane, &w);
 	return NULL;
 }
 
@@ -92,36 +96,26 @@ static double kernel_spaces_rate(const struct lane *lane, int processes)
 	return rate;
 }
 
-void bench_threads(const struct world *w)
+void threads_ratios(const struct world *w, void (*work)(struct lane *lane, const struct world *w), int count, double *same_out,
+	double *own_out)
 {
-	static const char same_name[] = "two threads in one space, 2T/1T", own_name[] = "two threads, own spaces, 2T/1T";
-	static const char idle_name[] = "two threads, arithmetic only, 2T/1T";
 	struct samara_mm *other = NULL;
-	struct lane same[2], own[2], idle[2];
-	double same_ratio[REPEATS], own_ratio[REPEATS], idle_ratio[REPEATS];
-	int count = w->kind == WORLD_KERNEL ? 3000 : 20000;
+	struct lane same[2], own[2];
+	double same_ratio[REPEATS], own_ratio[REPEATS];
 
-	if (w->kind == WORLD_SINGLE) {
-		add(w, same_name, 2, 0, 1.1, 1.6, 0.56, "x");
-		add(w, own_name, 2, 0, 1.1, 1.6, 0, "x");
-		add(w, idle_name, 2, 0, 0, 0, 0, "x");
-		return;
-	}
-	if (w->kind == WORLD_POSIX && samara_mm_create(w->vm, NULL, &other))
+	if (w->kind == WORLD_POSIX && own_out && samara_mm_create(w->vm, NULL, &other))
 		die("no memory");
 	for (int i = 0; i < 2; i++) {
-		same[i] = (struct lane){ .w = w, .mm = w->mm, .count = count, .at = AREA + (uint64_t)i * (1ul << 30) };
+		same[i] = (struct lane){ .w = w, .mm = w->mm, .work = work, .count = count, .at = AREA + (uint64_t)i * (1ul << 30) };
 		own[i] = same[i];
 		own[i].mm = i ? other : w->mm;
-		idle[i] = same[i];
-		idle[i].no_calls = true;
 	}
 	for (int r = 0; r < REPEATS; r++) {
 		double one = lanes_rate(same, 1);
 
 		same_ratio[r] = lanes_rate(same, 2) / one;
-		one = lanes_rate(idle, 1);
-		idle_ratio[r] = lanes_rate(idle, 2) / one;
+		if (!own_out)
+			continue;
 		if (w->kind == WORLD_KERNEL) {
 			one = kernel_spaces_rate(own, 1);
 			own_ratio[r] = kernel_spaces_rate(own, 2) / one;
@@ -132,7 +126,21 @@ void bench_threads(const struct world *w)
 	}
 	if (other)
 		samara_mm_put(other);
-	add(w, same_name, 2, median(same_ratio, REPEATS), 1.1, 1.6, 0.56, "x");
-	add(w, own_name, 2, median(own_ratio, REPEATS), 1.1, 1.6, 0, "x");
-	add(w, idle_name, 2, median(idle_ratio, REPEATS), 0, 0, 0, "x");
+	*same_out = median(same_ratio, REPEATS);
+	if (own_out)
+		*own_out = median(own_ratio, REPEATS);
+}
+
+void bench_threads(const struct world *w)
+{
+	double same = 0, own = 0, idle = 0;
+	int count = w->kind == WORLD_KERNEL ? 3000 : 20000;
+
+	if (w->kind != WORLD_SINGLE) {
+		threads_ratios(w, lane_map_touch_unmap, count, &same, &own);
+		threads_ratios(w, lane_arithmetic, count, &idle, NULL);
+	}
+	add(w, "two threads in one space, 2T/1T", 2, same, 1.1, 1.6, 0.56, "x");
+	add(w, "two threads, own spaces, 2T/1T", 2, own, 1.1, 1.6, 0, "x");
+	add(w, "two threads, arithmetic only, 2T/1T", 2, idle, 0, 0, 0, "x");
 }

@@ -58,9 +58,10 @@ struct mm_counts {
 };
 
 struct samara_mm {
-	struct samara *vm;
+	/* what every request writes, away from what every fault reads */
 	struct rwlock mmap_lock;
 	uint32_t refs; /* atomic */
+	_Alignas(64) struct samara *vm;
 	uint32_t lock_seq; /* a VMA whose lock_seq equals it is write-locked; grows when mmap_lock is given back */
 	struct table table;
 	struct table_sink sink;

@@ -70,4 +70,14 @@ static inline void *copy_bytes(void *to, const void *from, size_t bytes)
 	return __builtin_memcpy(to, from, bytes);
 }
 
+/* A page's worth.  The size is hidden from the compiler, which would expand a string instruction; the platform's memcpy knows its
+ * processor better, and the locked operation that follows waits for every store. */
+static inline void copy_page(void *to, const void *from)
+{
+	size_t bytes = 4096;
+
+	__asm__("" : "+r"(bytes));
+	__builtin_memcpy(to, from, bytes);
+}
+
 #endif

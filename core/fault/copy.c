@@ -135,16 +135,26 @@ SAMARA_INTERNAL bool frame_is_exclusive(const struct frame *frame)
 	return frame->kind == FRAME_ANON && count >> 32 == 1 && (uint32_t)count == 1 + LOAD(frame->pins);
 }
 
-/* The entry that named `seen` names `frame` now.  False: it has changed meanwhile. */
-static bool replace_entry(struct fault *f, uint64_t *slot, uint64_t seen, uint64_t entry)
+static void copy_tell_port(void *self, const struct table_change *changes, unsigned count)
+{
+	const struct samara_port *port = mm_port(self);
+
+	port->changed(port->self, self, changes, count);
+}
+
+/* The entry that named `seen` is `entry` now.  False: it has changed meanwhile.  `keep`: what the old entry held is the caller's. */
+static bool replace_entry(struct fault *f, uint64_t *slot, uint64_t seen, uint64_t entry, bool keep)
 {
 	struct table *table = &f->mm->table;
+	const struct table_sink *usual = &f->mm->sink;
+	const struct table_sink keeping = { .self = f->mm, .invalidate = usual->invalidate,
+		.changed = usual->journal ? copy_tell_port : NULL, .journal = usual->journal };
 	struct table_change changes[1];
 	struct table_gather g;
 	struct frame *page;
 	bool same;
 
-	gather_begin(&g, table, &f->mm->sink, changes, 1, f->cpu);
+	gather_begin(&g, table, keep ? &keeping : usual, changes, 1, f->cpu);
 	page = table_lock(table, slot);
 	same = entry_present(*slot) && !((*slot ^ seen) & (table->format.pfn_mask | table->format.write));
 	if (LIKELY(same)) {
@@ -152,7 +162,7 @@ static bool replace_entry(struct fault *f, uint64_t *slot, uint64_t seen, uint64
 		table_install(table, page, slot, 0, entry);
 	}
 	table_unlock(table, page);
-	gather_flush(&g); /* the old frame is let go of here */
+	gather_flush(&g); /* unless kept, the old frame is let go of here */
 	return same;
 }
 
@@ -162,7 +172,7 @@ SAMARA_INTERNAL int fault_copy(struct fault *f, uint64_t *slot, uint64_t seen)
 	struct samara *vm = f->mm->vm;
 	struct table *table = &f->mm->table;
 	struct frame *page = table_lock(table, slot), *old, *frame;
-	bool zero;
+	bool zero, own;
 
 	if (UNLIKELY(*slot != seen)) {
 		table_unlock(table, page);
@@ -170,6 +180,7 @@ SAMARA_INTERNAL int fault_copy(struct fault *f, uint64_t *slot, uint64_t seen)
 	}
 	old = entry_frame(table, seen);
 	zero = old == vm->zero_page;
+	own = old->kind == FRAME_ANON; /* its page becomes another of the same kind: resident counts stay */
 	if (frame_is_exclusive(old)) {
 		unsigned rights = TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
 
@@ -183,9 +194,13 @@ SAMARA_INTERNAL int fault_copy(struct fault *f, uint64_t *slot, uint64_t seen)
 	frame = own_frame(f, f->addr, zero);
 	if (LIKELY(frame)) {
 		if (!zero)
-			copy_bytes(frame_host(&vm->frames, frame), frame_host(&vm->frames, old), PAGE_SIZE);
+			copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, old));
 		frame->count = FRAME_ONE_MAP + 1;
-		if (LIKELY(replace_entry(f, slot, seen, own_entry(f, frame, true)))) {
+		if (LIKELY(replace_entry(f, slot, seen, own_entry(f, frame, true), own))) {
+			if (LIKELY(own)) {
+				frame_unmap_put(&vm->frames, f->cpu, old);
+				return 0;
+			}
 			mm_count(f->mm, f->cpu, COUNT_ANON, 1);
 		} else {
 			frame->count = 1;
@@ -205,7 +220,7 @@ SAMARA_INTERNAL int fault_copy_file(struct fault *f, uint64_t *slot, const struc
 
 	if (!frame)
 		return fault_error(f, -SAMARA_ENOMEM, 0, 0);
-	copy_bytes(frame_host(&vm->frames, frame), frame_host(&vm->frames, page), PAGE_SIZE);
+	copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, page));
 	frame->count = FRAME_ONE_MAP + 1;
 	if (install_if_empty(f, slot, own_entry(f, frame, true))) {
 		mm_count(f->mm, f->cpu, COUNT_ANON, 1);

@@ -1,7 +1,7 @@
 /* fault.c - a page fault, from the access that missed to the entry that answers it.
  *
  *   samara_fault            the VMA, found and locked by itself; or, when that is not enough, under mmap_lock
- *     fault_in_vma          rights, history, the place in the page table; then by what stands there and what is wanted:
+ *     fault_in_vma          rights, the place in the page table, history; then by what stands there and what is wanted:
  *
  *     in the table   | mapping            | read                         | write
  *     ---------------+--------------------+------------------------------+-------------------------------------------
@@ -69,19 +69,19 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 
 	if (UNLIKELY(!rights_allow(f)))
 		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_ACCERR);
+	err = table_ensure(table, f->cpu, f->addr, 0, &slot);
+	if (UNLIKELY(err))
+		return fault_error(f, err, 0, 0);
+	entry = LOAD_ACQUIRE(*slot);
+	if (UNLIKELY(entry && !entry_present(entry)))
+		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 	if (is_private(f->vma) && (write || read_gives_page(f->mm, f->vma))) {
 		err = need_history(f);
 		if (UNLIKELY(err))
 			return err;
 	}
-	err = table_ensure(table, f->cpu, f->addr, 0, &slot);
-	if (UNLIKELY(err))
-		return fault_error(f, err, 0, 0);
-	entry = LOAD_ACQUIRE(*slot);
 	if (LIKELY(!entry))
 		return vma_is_anonymous(f->vma) ? fault_anonymous(f, slot) : fault_file(f, slot);
-	if (!entry_present(entry))
-		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 	if (write && !(entry_rights(table, entry) & TABLE_WRITE))
 		return is_private(f->vma) ? fault_copy(f, slot, entry) : fault_make_writable(f, slot, entry);
 	return 0;
@@ -146,29 +146,44 @@ static int wait_for_page(struct fault *f)
 	return FAULT_RETRY;
 }
 
+/* The page cache may give up what this very access fetched: it is not tried for ever. */
+#define ROOM_TRIES 4
+
+static int fault_once(struct fault *f)
+{
+	struct samara_mm *mm = f->mm;
+	int err = FAULT_MAP_LOCK;
+
+	f->map_locked = false;
+	f->vma = vma_find_locked(mm, f->addr);
+	if (LIKELY(f->vma)) {
+		err = fault_in_vma(f);
+		vma_unlock_read(mm, f->vma);
+	}
+	if (err == FAULT_MAP_LOCK)
+		err = fault_map_locked(f);
+	if (UNLIKELY(err == FAULT_WAIT))
+		err = wait_for_page(f);
+	return err;
+}
+
 int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct samara_signal *why)
 {
 	struct fault f = { .mm = mm, .addr = addr, .access = access, .why = why, .may_leave = true };
-	int err = FAULT_MAP_LOCK;
+	int err;
 
 	if (!mm_has_memory(mm))
 		return fault_error(&f, -SAMARA_ENOSYS, 0, 0);
 	if (addr >= mm->layout.task_size)
 		return fault_error(&f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 	f.cpu = vm_cpu(mm->vm);
-	f.vma = vma_find_locked(mm, addr);
-	if (LIKELY(f.vma)) {
-		err = fault_in_vma(&f);
-		vma_unlock_read(mm, f.vma);
-	}
-	if (err == FAULT_MAP_LOCK)
-		err = fault_map_locked(&f);
-	if (UNLIKELY(err == FAULT_WAIT))
-		err = wait_for_page(&f);
+	err = fault_once(&f);
 	/* nothing is held now: dirty pages may be written to make room */
-	if (UNLIKELY(err == -SAMARA_ENOMEM) && !(access & SAMARA_NOWAIT) && cache_make_room(mm->vm, NULL)) {
+	for (int i = 0; UNLIKELY(err == -SAMARA_ENOMEM) && !(access & SAMARA_NOWAIT) && i < ROOM_TRIES; i++) {
+		if (!cache_make_room(mm->vm, NULL))
+			break;
 		(void)fault_error(&f, 0, 0, 0);
-		err = FAULT_RETRY;
+		err = fault_once(&f);
 	}
 	return err == FAULT_RETRY ? 0 : err;
 }

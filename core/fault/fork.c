@@ -26,7 +26,7 @@ static uint64_t copy_pinned(struct fork_copy *c, const struct frame *pinned, uin
 		return 0;
 	frame->index = pinned->index;
 	frame->count = FRAME_ONE_MAP + 1;
-	copy_bytes(frame_host(frames, frame), frame_host(frames, pinned), PAGE_SIZE);
+	copy_page(frame_host(frames, frame), frame_host(frames, pinned));
 	return (entry & ~c->child->table.format.pfn_mask) | table_pfn_bits(&c->child->table, frame_pfn(frames, frame));
 }
 
@@ -54,7 +54,7 @@ static int copy_entries(void *self, uint64_t addr, unsigned level, uint64_t *ent
 			if (!entries[i])
 				break;
 		} else {
-			frame_map(frames, frame);
+			frame_map_again(frames, frame);
 		}
 		c->counts[frame->kind == FRAME_ANON ? COUNT_ANON : LOAD(frame->marks) & PAGE_SHMEM ? COUNT_SHMEM : COUNT_FILE]++;
 	}

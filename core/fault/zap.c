@@ -8,6 +8,7 @@
 
 #define ZAP_CHANGES 128
 #define ZAP_BATCH 64
+#define ZAP_AHEAD 12 /* descriptors that are on their way */
 
 struct zap_batch {
 	struct samara_mm *mm;
@@ -49,18 +50,24 @@ static void zap_frame(struct zap_batch *b, struct frame *frame, uint64_t entry)
 
 static void zap_release(void *self, const struct table_change *changes, unsigned count)
 {
-	struct zap_batch b = { .mm = self, .cpu = vm_cpu(((struct samara_mm *)self)->vm) };
-	const struct samara_port *port = mm_port(b.mm);
-	struct frames *frames = &b.mm->vm->frames;
+	struct samara_mm *mm = self;
+	const struct samara_port *port = mm_port(mm);
+	struct frames *frames = &mm->vm->frames;
+	struct zap_batch b; /* not as a whole: most flushes are of one entry, and `free` is half a KiB */
 
+	b.mm = mm;
+	b.count = 0;
+	b.cpu = vm_cpu(mm->vm);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		b.gone[kind] = 0;
 	if (port->changed)
 		port->changed(port->self, b.mm, changes, count);
 	for (unsigned i = 0; i < count; i++) {
 		struct frame *frame;
 		uint64_t pfn = entry_pfn(&b.mm->table, changes[i].old);
 
-		if (i + 4 < count && entry_present(changes[i + 4].old)) {
-			uint64_t ahead = entry_pfn(&b.mm->table, changes[i + 4].old);
+		if (i + ZAP_AHEAD < count && entry_present(changes[i + ZAP_AHEAD].old)) {
+			uint64_t ahead = entry_pfn(&b.mm->table, changes[i + ZAP_AHEAD].old);
 
 			if (LIKELY(pfn_in_span(frames, ahead)))
 				__builtin_prefetch(pfn_frame(frames, ahead), 1);
@@ -128,6 +135,39 @@ SAMARA_INTERNAL unsigned fault_rights(const vma_t *vma)
 	return (vma->flags & VM_ACCESS ? TABLE_USER : 0) | (vma->flags & VM_EXEC ? TABLE_EXEC : 0);
 }
 
+/* May this page be written to without a fault that copies it or tells its file? */
+static bool is_writable_now(const struct samara_mm *mm, const vma_t *vma, uint64_t entry)
+{
+	const struct frame *frame;
+
+	if (!pfn_in_span(mm->table.frames, entry_pfn(&mm->table, entry)))
+		return false;
+	frame = entry_frame(&mm->table, entry);
+	if (vma->flags & VM_SHARED)
+		return frame->kind == FRAME_FILE && !inode_has_backing(vma->file->inode);
+	return frame_is_exclusive(frame);
+}
+
+/* mprotect gave the right to write: entries that need no fault for it get it at once. */
+static void make_writable(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end)
+{
+	struct table *table = &mm->table;
+
+	for (uint64_t addr = start, next; addr < end; addr = next) {
+		struct table_spot spot = table_walk(table, addr);
+		struct frame *page;
+
+		next = level_next(addr, MAX(spot.level, 1u), end);
+		if (spot.level)
+			continue;
+		page = table_lock(table, spot.slot);
+		for (uint64_t *slot = spot.slot; addr < next; addr += PAGE_SIZE, slot++)
+			if (entry_present(*slot) && !(*slot & table->format.write) && is_writable_now(mm, vma, *slot))
+				table_install(table, page, slot, 0, *slot | table->format.write);
+		table_unlock(table, page);
+	}
+}
+
 SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end)
 {
 	struct table_change changes[ZAP_CHANGES];
@@ -138,6 +178,8 @@ SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_
 	zap_begin(&g, mm, changes, ZAP_CHANGES);
 	(void)table_protect(&g, start, end, fault_rights(vma) | (vma->flags & VM_WRITE ? TABLE_WRITE : 0));
 	gather_flush(&g);
+	if (vma->flags & VM_WRITE)
+		make_writable(mm, vma, start, end);
 }
 
 SAMARA_INTERNAL void zap_bits(struct samara_mm *mm, uint64_t start, uint64_t end, unsigned rights)

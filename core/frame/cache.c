@@ -8,6 +8,7 @@
 #include "core/frame/frame.h"
 
 #define CACHE_BLOCK (1u << FRAME_CACHE_ORDER)
+#define CACHE_ZERO 8u /* cold frames that are zeroed at once */
 #define DRAIN_ROUNDS 1000 /* looks at a cache that somebody holds: longer than a holder that runs */
 
 static inline bool cache_try(const struct frames *f, struct frame_cache *cache)
@@ -50,6 +51,7 @@ static void cache_refill(struct frames *f, struct frame_cache *cache)
 			cache->stack[cache->count + i] = frame;
 		}
 		STORE(cache->count, CACHE_BLOCK);
+		cache->cold = CACHE_BLOCK;
 	} else {
 		/* only crumbs are left */
 		while (cache->count < CACHE_BLOCK / 4 && (head = buddy_take(f, 0)) != NULL) {
@@ -60,14 +62,44 @@ static void cache_refill(struct frames *f, struct frame_cache *cache)
 	mutex_unlock(&f->lock, f->port);
 }
 
+/* How many frames from stack[0] on lie in a row and are a block as they stand: what was dealt in order mostly comes back in order. */
+static unsigned cache_run(const struct frames *f, struct frame *const *stack, unsigned count)
+{
+	uint64_t pfn = frame_pfn(f, stack[0]);
+	unsigned order = 0, have = 1;
+
+	while (order < FRAME_CACHE_ORDER && !(pfn & (uint64_t)1 << order) && 2u << order <= count) {
+		while (have < 2u << order && stack[have] == stack[0] + have)
+			have++;
+		if (have < 2u << order)
+			break;
+		order++;
+	}
+	return 1u << order;
+}
+
+/* `run` frames in a row become one block; lock held. */
+static void cache_give_run(struct frames *f, struct frame *head, unsigned run)
+{
+	for (unsigned i = 1; i < run; i++) {
+		head->flags &= head[i].flags;
+		STORE(head[i].kind, FRAME_TAIL);
+	}
+	head->order = (uint8_t)__builtin_ctz(run);
+	buddy_give(f, head);
+}
+
 /* The `count` coldest frames of a cache that is taken go back to the lists. */
 static void cache_spill(struct frames *f, struct frame_cache *cache, unsigned count)
 {
 	mutex_lock(&f->lock, f->port);
-	for (unsigned i = 0; i < count; i++)
-		buddy_give(f, cache->stack[i]);
+	for (unsigned i = 0, run; i < count; i += run) {
+		run = cache_run(f, cache->stack + i, count - i);
+		cache_give_run(f, cache->stack[i], run);
+	}
 	mutex_unlock(&f->lock, f->port);
 	cache->count -= count;
+	cache->cold -= MIN(cache->cold, count);
 	for (unsigned i = 0; i < cache->count; i++)
 		cache->stack[i] = cache->stack[i + count];
 }
@@ -85,16 +117,38 @@ static inline void cache_dress(const struct frames *f, struct frame *frame, enum
 	STORE(frame->kind, (uint8_t)kind);
 }
 
+/* The frame on top came from the lists and was not used since: its bytes are far away, and so are those of the next.  Zeroed one by one,
+ * each waits for its own (whoever zeroes takes a lock next, which waits for all stores); a few in one go wait once. */
+static void cache_zero_cold(const struct frames *f, struct frame_cache *cache)
+{
+	unsigned count = MIN(CACHE_ZERO, cache->count);
+
+	for (unsigned i = 1; i <= count; i++) {
+		struct frame *frame = cache->stack[cache->count - i];
+
+		if (!(frame->flags & FRAME_ZERO))
+			zero_bytes(frame_host(f, frame), FRAME_BYTES);
+		frame->flags |= FRAME_ZERO;
+	}
+}
+
 SAMARA_INTERNAL struct frame *frame_alloc(struct frames *f, unsigned index, enum frame_kind kind, void *owner, bool zero)
 {
 	struct frame_cache *cache = cache_at(f, index);
 	struct frame *frame = NULL;
+	const char *ahead = NULL;
 
 	if (UNLIKELY(!cache_try(f, cache)))
 		return frame_alloc_block(f, 0, kind, owner, zero);
 	if (UNLIKELY(!cache->count))
 		cache_refill(f, cache);
 	if (LIKELY(cache->count)) {
+		if (cache->count <= cache->cold) {
+			if (zero && !(cache->stack[cache->count - 1]->flags & FRAME_ZERO))
+				cache_zero_cold(f, cache);
+			cache->cold = cache->count - 1;
+			ahead = !zero && cache->cold ? frame_host(f, cache->stack[cache->cold - 1]) : NULL;
+		}
 		frame = cache->stack[--cache->count];
 		if (cache->count)
 			__builtin_prefetch(cache->stack[cache->count - 1], 1);
@@ -103,6 +157,9 @@ SAMARA_INTERNAL struct frame *frame_alloc(struct frames *f, unsigned index, enum
 	if (UNLIKELY(!frame))
 		return frame_alloc_block(f, 0, kind, owner, zero);
 	cache_dress(f, frame, kind, owner, zero);
+	if (ahead)
+		for (unsigned i = 0; i < FRAME_BYTES; i += 64)
+			__builtin_prefetch(ahead + i, 1);
 	return frame;
 }
 
@@ -120,6 +177,7 @@ SAMARA_INTERNAL unsigned frame_alloc_batch(struct frames *f, unsigned index, enu
 				break;
 			out[got++] = cache->stack[--cache->count];
 		}
+		cache->cold = MIN(cache->cold, cache->count);
 		cache_leave(cache);
 		for (unsigned i = 0; i < got; i++)
 			cache_dress(f, out[i], kind, owner, zero);

@@ -83,7 +83,8 @@ _Static_assert(sizeof(struct frame) == 64, "a cache line");
 struct frame_cache {
 	uint32_t taken;
 	uint32_t count;
-	uint64_t pad;
+	uint32_t cold; /* how many at the bottom came from the lists and were not used since */
+	uint32_t pad;
 	struct frame *stack[FRAME_CACHE_MAX]; /* the hottest last */
 };
 
@@ -209,6 +210,16 @@ static inline void frame_map(const struct frames *f, struct frame *frame)
 	(void)count;
 }
 
+/* The same, while the page of the table with an entry that maps it is locked.  Mapped there alone and held by nobody else: others can come to
+ * hold it through that entry only, and the count needs no atomic operation. */
+static inline void frame_map_again(const struct frames *f, struct frame *frame)
+{
+	if (LIKELY(frame->kind == FRAME_ANON && LOAD_ACQUIRE(frame->count) == FRAME_ONE_MAP + 1))
+		STORE(frame->count, 2 * (FRAME_ONE_MAP + 1));
+	else
+		frame_map(f, frame);
+}
+
 /* The reference that the caller has becomes that of an entry: a new frame's first mapping. */
 static inline void frame_map_own(const struct frames *f, struct frame *frame)
 {
@@ -231,6 +242,16 @@ static inline void frame_unmap(struct frames *f, unsigned cache, struct frame *f
 	uint64_t count = frame_count_add(f, frame, (uint64_t)0 - FRAME_ONE_MAP - 1);
 
 	ASSERT((uint32_t)(count >> 32) != UINT32_MAX && (uint32_t)count != UINT32_MAX);
+	if ((uint32_t)count == 0)
+		frame_release(f, cache, frame);
+}
+
+/* The same, and a reference of the caller's own. */
+static inline void frame_unmap_put(struct frames *f, unsigned cache, struct frame *frame)
+{
+	uint64_t count = frame_count_add(f, frame, (uint64_t)0 - FRAME_ONE_MAP - 2);
+
+	ASSERT((uint32_t)(count >> 32) != UINT32_MAX && (uint32_t)count < UINT32_MAX - 1);
 	if ((uint32_t)count == 0)
 		frame_release(f, cache, frame);
 }

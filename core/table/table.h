@@ -69,7 +69,7 @@ struct table {
 	struct table_format format;
 	uint64_t *root;
 	struct frames *frames;
-	uint64_t generation; /* atomic; grows before anything that was downgraded is released: for software TLBs */
+	_Alignas(64) uint64_t generation; /* atomic; grows before anything that was downgraded is released: for software TLBs */
 	uint32_t pages;      /* atomic; with the root */
 	uint32_t huge;       /* atomic */
 	bool hardware;

@@ -80,12 +80,13 @@ SAMARA_INTERNAL vma_t *vma_find_locked(struct samara_mm *mm, uint64_t addr)
 	OTHERS_MAY_COME();
 	if (vma && !vma_lock_read(mm, vma))
 		vma = NULL;
-	if (port->read_unlock)
-		port->read_unlock(port->self);
-	/* the slot may have become another VMA, or none, before we were counted in; now it stays */
+	/* the slot may have become another VMA, or none, before we were counted in.  If it is ours, now it stays; if not, nothing keeps its
+	 * slab, so we leave it before the read-side section ends */
 	if (vma && (LOAD(vma->mm) != mm || addr < LOAD(vma->start) || addr >= LOAD(vma->end))) {
 		vma_unlock_read(mm, vma);
 		vma = NULL;
 	}
+	if (port->read_unlock)
+		port->read_unlock(port->self);
 	return vma;
 }

@@ -22,6 +22,8 @@
 #define COUNTER_PAGES 8
 #define SHARED 0x30000000ull   /* the file, shared, in both spaces */
 #define FILE_PAGES 32
+#define PRIVATE 0x40000000ull  /* private anonymous memory that no request touches: each space's own */
+#define PRIVATE_PAGES 64
 #define FRAMES 6000
 #define THREADS 4
 #define ROUNDS 6
@@ -48,21 +50,26 @@ static void fail(const char *what)
 	abort();
 }
 
+/* A child stores everywhere, and finds in private memory what it put there, whatever its parent stores meanwhile. */
 static void child_at_work(struct samara_mm *mm, uint64_t *rng)
 {
+	uint64_t kept[16];
 	struct samara_mm *child;
-	uint64_t word;
+	uint64_t word, at;
 
 	if (samara_fork(mm, &child))
 		return;
 	for (int i = 0; i < 16; i++) {
-		uint64_t at = BASE + next_random(rng) % PAGES * PAGE;
-
-		word = at;
-		if (samara_store(child, at, &word, sizeof(word), NULL) == sizeof(word) &&
-		    (samara_load(child, at, &word, sizeof(word), NULL) != sizeof(word) || word != at))
-			fail("a child does not find what it wrote");
+		at = BASE + next_random(rng) % PAGES * PAGE;
+		(void)samara_store(child, at, &at, sizeof(at), NULL);
+		kept[i] = PRIVATE + next_random(rng) % PRIVATE_PAGES * PAGE;
+		word = ~kept[i];
+		if (samara_store(child, kept[i], &word, sizeof(word), NULL) != sizeof(word))
+			kept[i] = 0;
 	}
+	for (int i = 0; i < 16; i++)
+		if (kept[i] && (samara_load(child, kept[i], &word, sizeof(word), NULL) != sizeof(word) || word != ~kept[i]))
+			fail("a child does not find what it wrote");
 	samara_mm_put(child);
 }
 
@@ -95,7 +102,7 @@ static void one_step(uint64_t *rng)
 	uint64_t at = BASE + next_random(rng) % PAGES * PAGE, length = (1 + next_random(rng) % 8) * PAGE, word = at;
 	unsigned char vec[8];
 
-	switch (next_random(rng) % 24) {
+	switch (next_random(rng) % 25) {
 	case 0: case 1: (void)samara_mmap(mm, at, length, RW, FIXED_PRIVATE, NULL, 0); break;
 	case 2: (void)samara_mmap(mm, at, length, RW, SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED, file, next_random(rng) % FILE_PAGES * PAGE); break;
 	case 3: (void)samara_mmap(mm, at, length, RW, SAMARA_MAP_SHARED | SAMARA_MAP_FIXED, file, next_random(rng) % FILE_PAGES * PAGE); break;
@@ -122,6 +129,8 @@ static void one_step(uint64_t *rng)
 	case 19: word = SHARED + next_random(rng) % FILE_PAGES * PAGE;
 		(void)samara_load(mm, word, &word, sizeof(word), NULL); break;
 	case 20: (void)samara_mmap(mm, at, length, RW, FIXED_PRIVATE | SAMARA_MAP_GROWSDOWN, NULL, 0); break;
+	case 21: word = PRIVATE + next_random(rng) % PRIVATE_PAGES * PAGE;
+		(void)samara_store(mm, word, &word, sizeof(word), NULL); break;
 	default:
 		(void)samara_store(mm, at + 8, &word, sizeof(word), NULL);
 		(void)samara_load(mm, at + PAGE - 4, &word, sizeof(word), NULL);
@@ -169,7 +178,8 @@ int main(int argc, char **argv)
 		return 1;
 	if (samara_mmap(space[0], COUNTERS, COUNTER_PAGES * PAGE, RW, SAMARA_MAP_SHARED | SAMARA_MAP_ANONYMOUS | SAMARA_MAP_FIXED, NULL, 0) < 0 ||
 	    samara_mmap(space[0], SHARED, FILE_PAGES * PAGE, RW, SAMARA_MAP_SHARED | SAMARA_MAP_FIXED, file, 0) < 0 ||
-	    samara_mmap(space[0], BASE, PAGES * PAGE, RW, FIXED_PRIVATE, NULL, 0) < 0 || samara_fork(space[0], &space[1]))
+	    samara_mmap(space[0], BASE, PAGES * PAGE, RW, FIXED_PRIVATE, NULL, 0) < 0 ||
+	    samara_mmap(space[0], PRIVATE, PRIVATE_PAGES * PAGE, RW, FIXED_PRIVATE, NULL, 0) < 0 || samara_fork(space[0], &space[1]))
 		return 1;
 	pthread_barrier_init(&quiet, NULL, THREADS + 1);
 	for (uintptr_t i = 0; i < THREADS; i++)
