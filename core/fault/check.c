@@ -13,11 +13,11 @@ struct memory_check {
 
 static const char *check_private_rights(const struct memory_check *c, uint64_t entry, const struct frame *frame)
 {
-	if (!(entry & c->mm->table.format.write))
+	if (!(entry & (c->mm->table.format.write | c->mm->table.format.own)))
 		return NULL;
 	if (frame == c->mm->vm->zero_page || frame->kind != FRAME_ANON)
 		return "M4: a private mapping may write to the page of zeroes or to a file's page";
-	return frame_is_exclusive(frame) ? NULL : "M4: a frame that others have is writable in a private mapping";
+	return frame_is_exclusive(frame) ? NULL : "M4: a frame that others have is writable, or called its own, in a private mapping";
 }
 
 static const char *check_entry(struct memory_check *c, const vma_t *vma, uint64_t addr, uint64_t entry)

@@ -29,7 +29,7 @@ SAMARA_INTERNAL bool fault_reclaim(struct samara *vm)
 
 static uint64_t own_entry(const struct fault *f, const struct frame *frame, bool written)
 {
-	unsigned rights = fault_rights(f->vma) | TABLE_ACCESSED;
+	unsigned rights = fault_rights(f->vma) | TABLE_ACCESSED | TABLE_OWN;
 
 	if (f->vma->flags & VM_WRITE)
 		rights |= TABLE_WRITE | TABLE_DIRTY;
@@ -181,8 +181,8 @@ SAMARA_INTERNAL int fault_copy(struct fault *f, uint64_t *slot, uint64_t seen)
 	old = entry_frame(table, seen);
 	zero = old == vm->zero_page;
 	own = old->kind == FRAME_ANON; /* its page becomes another of the same kind: resident counts stay */
-	if (frame_is_exclusive(old)) {
-		unsigned rights = TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
+	if ((seen & table->format.own) || frame_is_exclusive(old)) {
+		unsigned rights = TABLE_OWN | TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
 
 		table_install(table, page, slot, 0, seen | table_rights_bits(table, rights));
 		table_unlock(table, page);

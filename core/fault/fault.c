@@ -191,11 +191,9 @@ int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct s
 /* One page of a range that is populated. */
 static int populate_page(struct fault *f, uint64_t addr)
 {
-	struct samara_signal why = { 0 };
 	int err;
 
 	f->addr = addr;
-	f->why = &why;
 	do
 		err = fault_in_vma(f);
 	while (err == FAULT_RETRY);

@@ -42,14 +42,16 @@ static bool usable(const struct follow *w, uint64_t entry, const struct frame *f
 	const struct samara_mm *mm = w->fault.mm;
 	const vma_t *vma = w->fault.vma;
 
+	bool own = (entry & mm->table.format.own) || frame_is_exclusive(frame);
+
 	if (frame == mm->vm->zero_page)
 		return !(w->how & SAMARA_WRITE) && !w->pin;
 	if (w->how & SAMARA_WRITE) {
-		if (!(entry & mm->table.format.write) && !((w->how & SAMARA_FORCE) && private_mapping(vma) && frame_is_exclusive(frame)))
+		if (!(entry & mm->table.format.write) && !((w->how & SAMARA_FORCE) && private_mapping(vma) && own))
 			return false;
-		return !private_mapping(vma) || !w->pin || frame_is_exclusive(frame);
+		return !private_mapping(vma) || !w->pin || own;
 	}
-	return !w->pin || !private_mapping(vma) || frame->kind != FRAME_ANON || frame_is_exclusive(frame);
+	return !w->pin || !private_mapping(vma) || frame->kind != FRAME_ANON || own;
 }
 
 static bool follow_entry(struct follow *w)

@@ -135,51 +135,17 @@ SAMARA_INTERNAL unsigned fault_rights(const vma_t *vma)
 	return (vma->flags & VM_ACCESS ? TABLE_USER : 0) | (vma->flags & VM_EXEC ? TABLE_EXEC : 0);
 }
 
-/* May this page be written to without a fault that copies it or tells its file? */
-static bool is_writable_now(const struct samara_mm *mm, const vma_t *vma, uint64_t entry)
-{
-	const struct frame *frame;
-
-	if (!pfn_in_span(mm->table.frames, entry_pfn(&mm->table, entry)))
-		return false;
-	frame = entry_frame(&mm->table, entry);
-	if (vma->flags & VM_SHARED)
-		return frame->kind == FRAME_FILE && !inode_has_backing(vma->file->inode);
-	return frame_is_exclusive(frame);
-}
-
-/* mprotect gave the right to write: entries that need no fault for it get it at once. */
-static void make_writable(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end)
-{
-	struct table *table = &mm->table;
-
-	for (uint64_t addr = start, next; addr < end; addr = next) {
-		struct table_spot spot = table_walk(table, addr);
-		struct frame *page;
-
-		next = level_next(addr, MAX(spot.level, 1u), end);
-		if (spot.level)
-			continue;
-		page = table_lock(table, spot.slot);
-		for (uint64_t *slot = spot.slot; addr < next; addr += PAGE_SIZE, slot++)
-			if (entry_present(*slot) && !(*slot & table->format.write) && is_writable_now(mm, vma, *slot))
-				table_install(table, page, slot, 0, *slot | table->format.write);
-		table_unlock(table, page);
-	}
-}
-
 SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end)
 {
 	struct table_change changes[ZAP_CHANGES];
 	struct table_gather g;
+	bool shared_memory = (vma->flags & VM_SHARED) && vma->file && !inode_has_backing(vma->file->inode);
 
 	if (!mm_has_memory(mm))
 		return;
 	zap_begin(&g, mm, changes, ZAP_CHANGES);
-	(void)table_protect(&g, start, end, fault_rights(vma) | (vma->flags & VM_WRITE ? TABLE_WRITE : 0));
+	(void)table_protect(&g, start, end, fault_rights(vma) | (vma->flags & VM_WRITE ? TABLE_WRITE : 0), shared_memory);
 	gather_flush(&g);
-	if (vma->flags & VM_WRITE)
-		make_writable(mm, vma, start, end);
 }
 
 SAMARA_INTERNAL void zap_bits(struct samara_mm *mm, uint64_t start, uint64_t end, unsigned rights)

@@ -33,7 +33,7 @@ static int copy_run(struct copy_op *op, uint64_t *slot, unsigned count, unsigned
 			return 0;
 		}
 		if (op->private)
-			done = range_downgrade(g, slot, count, level, addr, ~from->format.write, 0, TABLE_CHANGE_KEPT);
+			done = range_downgrade(g, slot, count, level, addr, ~(from->format.write | from->format.own), 0, TABLE_CHANGE_KEPT);
 		page_to = table_lock(to, into);
 		for (unsigned i = 0; i < done; i++) {
 			uint64_t entry = LOAD(slot[i]);

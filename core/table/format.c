@@ -8,13 +8,13 @@
  * Branches allow everything: leaves decide. */
 #define X86(levels_) { .pfn_mask = (BIT(52) - 1) & ~(BIT(12) - 1), .write = BIT(1), .user = BIT(2), .accessed = BIT(5), \
 	.dirty = BIT(6), .exec = BIT(63), .inverted = BIT(63), .leaf_mask = BIT(7), .leaf_bits = BIT(0), .huge_bits = BIT(7), \
-	.branch_bits = BIT(0) | BIT(1) | BIT(2) | BIT(5), .soft = BIT(9) | BIT(10), .pfn_left = 0, .levels = (levels_), .pkey_shift = 59 }
+	.branch_bits = BIT(0) | BIT(1) | BIT(2) | BIT(5), .own = BIT(9), .pfn_left = 0, .levels = (levels_), .pkey_shift = 59 }
 
 /* V 0, R 1, W 2, X 3, U 4, A 6, D 7, 8-9 for software, frame number 10-53.  An entry with one of R, W, X is a leaf, a
  * branch has nothing but V and the number; write without read is reserved, so every leaf has R. */
 #define RISCV(levels_) { .pfn_mask = (BIT(54) - 1) & ~(BIT(10) - 1), .write = BIT(2), .user = BIT(4), .accessed = BIT(6), \
 	.dirty = BIT(7), .exec = BIT(3), .inverted = 0, .leaf_mask = BIT(1) | BIT(2) | BIT(3), .leaf_bits = BIT(0) | BIT(1), \
-	.huge_bits = 0, .branch_bits = BIT(0), .soft = BIT(8) | BIT(9), .pfn_left = 2, .levels = (levels_), .pkey_shift = 0 }
+	.huge_bits = 0, .branch_bits = BIT(0), .own = BIT(8), .pfn_left = 2, .levels = (levels_), .pkey_shift = 0 }
 
 SAMARA_INTERNAL const struct table_format *table_format(enum table_kind kind)
 {

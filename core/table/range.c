@@ -13,6 +13,7 @@ enum { RANGE_KEEP = TABLE_CHANGE_KEPT, RANGE_CLEAR = 0, RANGE_MOVE = TABLE_CHANG
 struct range_op {
 	struct table_gather *gather;
 	uint64_t keep, set;
+	uint64_t write_where; /* leaves with one of these bits become writable; 0: none does */
 	uint64_t floor, ceiling;
 	bool clear;
 };
@@ -191,6 +192,23 @@ static void range_free_empty(struct range_op *op, uint64_t *slot, uint64_t *chil
 	g->tables = page;
 }
 
+/* More rights, which is no downgrade: leaves of a locked page with one of the bits `where`. */
+static void range_give_write(struct table *t, uint64_t *slot, unsigned count, uint64_t where)
+{
+	const uint64_t write = t->format.write;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t old = LOAD(slot[i]);
+
+		if (!(old & ENTRY_PRESENT) || !(old & where) || (old & write))
+			continue;
+		if (t->hardware)
+			__atomic_or_fetch(&slot[i], write, __ATOMIC_RELAXED);
+		else
+			STORE(slot[i], old | write);
+	}
+}
+
 static void range_run(struct range_op *op, uint64_t *slot, unsigned count, unsigned level, uint64_t addr)
 {
 	struct table_gather *g = op->gather;
@@ -200,10 +218,13 @@ static void range_run(struct range_op *op, uint64_t *slot, unsigned count, unsig
 		unsigned done = 0;
 
 		/* above level 0 a leaf may have been split since the caller looked */
-		if (level == 0 || entry_leaf(g->table, *slot, level))
+		if (level == 0 || entry_leaf(g->table, *slot, level)) {
 			done = range_downgrade(g, slot, count, level, addr, op->keep, op->set, op->clear ? RANGE_CLEAR : RANGE_KEEP);
-		else
+			if (op->write_where)
+				range_give_write(g->table, slot, done, op->write_where);
+		} else {
 			done = count;
+		}
 		table_unlock(g->table, page);
 		if (done == count)
 			return;
@@ -299,13 +320,15 @@ SAMARA_INTERNAL int table_unmap(struct table_gather *g, uint64_t start, uint64_t
 	return range_apply(&op, start, end);
 }
 
-SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights)
+SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights, bool everywhere)
 {
 	const struct table_format *f = &g->table->format;
 	struct range_op op = { .gather = g };
 
 	op.keep = ~(f->user | f->exec | (rights & TABLE_WRITE ? 0 : f->write));
 	op.set = (table_rights_bits(g->table, rights & (TABLE_USER | TABLE_EXEC)) ^ f->inverted) & (f->user | f->exec);
+	if (rights & TABLE_WRITE)
+		op.write_where = everywhere ? ENTRY_PRESENT : f->own;
 	return range_apply(&op, start, end);
 }
 

@@ -53,7 +53,7 @@ struct table_format {
 	uint64_t leaf_bits;   /* what every leaf has */
 	uint64_t huge_bits;   /* and one above level 0 */
 	uint64_t branch_bits; /* what every branch has */
-	uint64_t soft;        /* two bits that the hardware leaves to software: TABLE_SOFT0 is the lower */
+	uint64_t own;         /* a bit that the hardware leaves to software */
 	uint8_t pfn_left;     /* physical address = (entry & pfn_mask) << pfn_left */
 	uint8_t levels;
 	uint8_t pkey_shift;   /* four bits of protection key; 0: none */
@@ -62,7 +62,8 @@ struct table_format {
 enum table_kind { TABLE_X86_4, TABLE_X86_5, TABLE_SV39, TABLE_SV48, TABLE_FORMATS };
 
 enum table_rights { /* what a leaf says, in any format; reading is always there */
-	TABLE_WRITE = 1, TABLE_EXEC = 2, TABLE_USER = 4, TABLE_ACCESSED = 8, TABLE_DIRTY = 16, TABLE_SOFT0 = 32, TABLE_SOFT1 = 64
+	TABLE_WRITE = 1, TABLE_EXEC = 2, TABLE_USER = 4, TABLE_ACCESSED = 8, TABLE_DIRTY = 16,
+	TABLE_OWN = 32 /* no other entry maps this frame: fork takes it away, together with write */
 };
 
 struct table {
@@ -130,9 +131,9 @@ SAMARA_INTERNAL void table_page_free(struct frames *frames, unsigned cache, stru
 SAMARA_INTERNAL int table_split_edges(struct table_gather *g, uint64_t start, uint64_t end);
 /* Pages of the table that lie wholly in [floor, ceiling) and are empty after go too; equal: none does. */
 SAMARA_INTERNAL int table_unmap(struct table_gather *g, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling);
-/* The rights of every leaf become TABLE_USER and TABLE_EXEC of `rights`; without TABLE_WRITE write goes, with it
- * write stays where it is: who may write again at once is the fault's decision. */
-SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights);
+/* The rights of every leaf become TABLE_USER and TABLE_EXEC of `rights`; without TABLE_WRITE write goes, with it write stays
+ * where it is and comes where nobody else can see it (TABLE_OWN), or `everywhere`: the rest is the fault's decision. */
+SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights, bool everywhere);
 /* Bits (as the enum has them) that every leaf loses: write for tracking, accessed for ageing, dirty for write-back. */
 SAMARA_INTERNAL int table_drop_bits(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights);
 /* One entry that names a frame is taken away or loses bits; page locked.  For reclaim.  The old one. */
@@ -238,8 +239,7 @@ static inline uint64_t table_rights_bits(const struct table *t, unsigned rights)
 	const struct table_format *f = &t->format;
 
 	return (rights & TABLE_WRITE ? f->write : 0) | (rights & TABLE_EXEC ? f->exec : 0) | (rights & TABLE_USER ? f->user : 0) |
-	       (rights & TABLE_ACCESSED ? f->accessed : 0) | (rights & TABLE_DIRTY ? f->dirty : 0) |
-	       (rights & TABLE_SOFT0 ? f->soft & -f->soft : 0) | (rights & TABLE_SOFT1 ? f->soft & (f->soft - 1) : 0);
+	       (rights & TABLE_ACCESSED ? f->accessed : 0) | (rights & TABLE_DIRTY ? f->dirty : 0) | (rights & TABLE_OWN ? f->own : 0);
 }
 
 static inline uint64_t entry_make(const struct table *t, uint64_t pfn, unsigned rights, unsigned level)
@@ -254,8 +254,7 @@ static inline unsigned entry_rights(const struct table *t, uint64_t entry)
 	uint64_t e = entry ^ f->inverted;
 
 	return (e & f->write ? TABLE_WRITE : 0) | (e & f->exec ? TABLE_EXEC : 0) | (e & f->user ? TABLE_USER : 0) |
-	       (e & f->accessed ? TABLE_ACCESSED : 0) | (e & f->dirty ? TABLE_DIRTY : 0) |
-	       (e & f->soft & -f->soft ? TABLE_SOFT0 : 0) | (e & f->soft & (f->soft - 1) ? TABLE_SOFT1 : 0);
+	       (e & f->accessed ? TABLE_ACCESSED : 0) | (e & f->dirty ? TABLE_DIRTY : 0) | (e & f->own ? TABLE_OWN : 0);
 }
 
 /* A protection key as part of an entry; 0 where the format has none. */

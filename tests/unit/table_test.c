@@ -222,7 +222,7 @@ static void run_fork(struct ground *w, enum table_kind kind, bool private)
 	gather_flush(&w->gather);
 	for (unsigned i = 0; i < PAGES; i++) {
 		if (private && entry_present(w->model[i]))
-			w->model[i] = leaf_with(&w->table, w->model[i], 0, TABLE_WRITE);
+			w->model[i] = leaf_with(&w->table, w->model[i], 0, TABLE_WRITE | TABLE_OWN);
 		if (small_entry(&child, BASE + i * FRAME_BYTES) != w->model[i])
 			fail_msg("child page %u", i);
 	}
@@ -276,7 +276,7 @@ static void step(struct ground *w, enum table_kind kind)
 	n = MIN(n, PAGES - i);
 	start = BASE + i * FRAME_BYTES;
 	end = start + n * FRAME_BYTES;
-	rights = (unsigned)dice(w, 128);
+	rights = (unsigned)dice(w, 64);
 	if (what < 45) {
 		for (n = MIN(n, 20); n; n--, i++) {
 			if (!w->model[i])
@@ -296,10 +296,16 @@ static void step(struct ground *w, enum table_kind kind)
 			none ? 0 : all ? WINDOW_END : end), 0);
 		memset(w->model + i, 0, n * sizeof(w->model[0]));
 	} else if (what < 80) {
-		assert_int_equal(table_protect(&w->gather, start, end, rights), 0);
-		for (; n; n--, i++)
+		bool everywhere = dice(w, 4) == 0;
+
+		assert_int_equal(table_protect(&w->gather, start, end, rights, everywhere), 0);
+		for (; n; n--, i++) {
+			bool writable = (rights & TABLE_WRITE) && (everywhere || (entry_rights(t, w->model[i]) & TABLE_OWN));
+
 			if (entry_present(w->model[i]))
-				w->model[i] = leaf_with(t, w->model[i], rights & (TABLE_USER | TABLE_EXEC), ~rights & RIGHTS);
+				w->model[i] = leaf_with(t, w->model[i], (rights & (TABLE_USER | TABLE_EXEC)) |
+					(writable ? TABLE_WRITE : 0), ~rights & RIGHTS);
+		}
 	} else if (what < 88) {
 		assert_int_equal(table_drop_bits(&w->gather, start, end, rights), 0);
 		for (; n; n--, i++)
@@ -371,7 +377,7 @@ static void test_formats(void **state)
 	assert_true(table_span(&t) == 1ull << 39);
 	for (unsigned kind = 0; kind < TABLE_FORMATS; kind++) {
 		t.format = *table_format(kind);
-		for (unsigned rights = 0; rights < 128; rights++) {
+		for (unsigned rights = 0; rights < 64; rights++) {
 			for (unsigned level = 0; level < 3; level++) {
 				uint64_t entry = entry_make(&t, (uint64_t)level << 18, rights, level);
 
@@ -544,7 +550,7 @@ static int scene_try(struct ground *w, enum table_kind kind, enum scene scene, u
 			memset(w->model + 1030, 0, 1531 * sizeof(w->model[0]));
 		break;
 	case SCENE_PROTECT:
-		err = table_protect(&w->gather, BASE + 1030 * FRAME_BYTES, BASE + 2561 * FRAME_BYTES, 0);
+		err = table_protect(&w->gather, BASE + 1030 * FRAME_BYTES, BASE + 2561 * FRAME_BYTES, 0, false);
 		for (unsigned i = 1030; !err && i < 2561; i++)
 			if (w->model[i])
 				w->model[i] = leaf_with(&w->table, w->model[i], 0, RIGHTS);
