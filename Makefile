@@ -1,7 +1,7 @@
 # Makefile - the front door; Meson does the work.
 #
 #   make          build build/samara, libsamara.a and the ports
-#   make run      verify a real Python program against this machine's kernel, then show its last map
+#   make run      verify a real Python program against this machine's kernel, show its last map; then a fork of samara's own
 #   make test     all tests (unit, fail, model, misuse, stress, linux)
 #   make bench    figures beside the kernel's; BENCH_ARGS=--json for JSON
 #   make fuzz     the kernel in lock step until FUZZ_OPS operations (default a million)

@@ -1,4 +1,4 @@
-/* cow_fork.c - fork shares frames until somebody writes: what parent and child hold, before and after. */
+/* cow_fork.c - fork shares frames until somebody writes: what parent and child hold, page by page, before and after. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,27 +10,45 @@ enum { PAGES = 64 };
 static const samara_va base = 0x100000;
 static int failed;
 
-/* One line of the table: resident pages of both, and how many of them are one frame. */
-static void row(const char *when, struct samara *vm, struct samara_mm *parent, struct samara_mm *child, unsigned shared_wanted)
+static uint64_t frame_of(struct samara_mm *mm, unsigned page)
 {
-	struct samara_mm_usage p, c = { 0 };
-	struct samara_usage all;
+	uint64_t word = 0;
+
+	if (mm)
+		samara_pagemap(mm, base + page * SAMARA_PAGE_SIZE, &word, 1);
+	return word >> 63 ? word << 9 : 0; /* bit 63: present; the low 55 bits: the frame */
+}
+
+/* One side's pages: '=' is a frame that the other side has too, a letter one of its own. */
+static unsigned side(const char *who, char own, struct samara_mm *mm, struct samara_mm *other)
+{
+	struct samara_mm_usage usage;
 	unsigned shared = 0;
 
-	samara_mm_usage(parent, &p);
-	if (child)
-		samara_mm_usage(child, &c);
-	samara_usage(vm, &all);
-	for (unsigned i = 0; child && i < PAGES; i++) {
-		uint64_t a = 0, b = 0;
+	printf("  %-6s ", who);
+	for (unsigned i = 0; i < PAGES; i++) {
+		uint64_t frame = frame_of(mm, i);
+		int both = frame && frame == frame_of(other, i);
 
-		samara_pagemap(parent, base + i * SAMARA_PAGE_SIZE, &a, 1);
-		samara_pagemap(child, base + i * SAMARA_PAGE_SIZE, &b, 1);
-		/* bit 63: present; the low 55 bits: the frame */
-		shared += a >> 63 && b >> 63 && !((a ^ b) << 9);
+		shared += both;
+		putchar(!frame ? '.' : both ? '=' : own);
 	}
-	printf("%-30s %7u %7u %7u %8u\n", when, (unsigned)p.anon_pages, (unsigned)c.anon_pages, shared, (unsigned)all.anon_pages);
-	failed |= shared != shared_wanted;
+	samara_mm_usage(mm, &usage);
+	printf("  %u pages\n", (unsigned)usage.anon_pages);
+	return shared;
+}
+
+static void picture(const char *when, struct samara *vm, struct samara_mm *parent, struct samara_mm *child, unsigned wanted)
+{
+	struct samara_usage all;
+	unsigned shared;
+
+	samara_usage(vm, &all);
+	printf("%s: %u frames\n", when, (unsigned)all.anon_pages);
+	shared = side("parent", 'p', parent, child);
+	if (child)
+		side("child", 'c', child, parent);
+	failed |= shared != wanted;
 }
 
 static char first_byte(struct samara_mm *mm, unsigned page)
@@ -56,20 +74,20 @@ int main(void)
 	for (unsigned i = 0; i < PAGES; i++)
 		samara_store(parent, base + i * SAMARA_PAGE_SIZE, "p", 1, NULL);
 
-	printf("%-30s %7s %7s %7s %8s\n", "pages", "parent", "child", "shared", "frames");
-	row("the parent wrote to all", vm, parent, NULL, 0);
+	puts("a page each:  = one frame, seen by both   p, c a frame of the parent's, of the child's own");
+	picture("the parent wrote to all", vm, parent, NULL, 0);
 	if (samara_fork(parent, &child))
 		return 1;
-	row("fork", vm, parent, child, PAGES);
+	picture("fork", vm, parent, child, PAGES);
 	for (unsigned i = 0; i < PAGES / 4; i++)
 		samara_store(child, base + i * SAMARA_PAGE_SIZE, "c", 1, NULL);
-	row("the child wrote to a quarter", vm, parent, child, PAGES - PAGES / 4);
+	picture("the child wrote to a quarter", vm, parent, child, PAGES - PAGES / 4);
 	for (unsigned i = 0; i < PAGES / 2; i++) /* its first quarter is its own again: no copy */
 		samara_store(parent, base + i * SAMARA_PAGE_SIZE, "P", 1, NULL);
-	row("the parent wrote to half", vm, parent, child, PAGES / 2);
+	picture("the parent wrote to half", vm, parent, child, PAGES / 2);
 	failed |= first_byte(child, 0) != 'c' || first_byte(child, PAGES / 3) != 'p' || first_byte(parent, PAGES / 3) != 'P';
 	samara_mm_put(child);
-	row("the child is gone", vm, parent, NULL, 0);
+	picture("the child is gone", vm, parent, NULL, 0);
 	samara_mm_put(parent);
 	samara_destroy(vm);
 	free(config.memory);
