@@ -87,49 +87,46 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 	return 0;
 }
 
-/* Below every mapping, or in the hole under a stack: 0 when the stack grew, and then the read side of mmap_lock is held. */
-static int grow_stack(struct fault *f)
+/* In the hole under a stack, or below every mapping of it: the stack grows, and the page comes under the read side that the write
+ * side becomes. */
+static int fault_grow_stack(struct fault *f)
 {
 	struct samara_mm *mm = f->mm;
 	struct samara_write_guard w;
 	struct samara_read_guard r;
-	vma_t *vma;
 	int err;
 
 	samara_write_lock(mm, &w);
 	/* it was unlocked in between: look again */
-	vma = mm_find(mm, f->addr);
-	err = !vma ? -SAMARA_EFAULT : vma->start <= f->addr ? 0 : mm_expand_stack(mm, vma, f->addr);
+	f->vma = mm_find(mm, f->addr);
+	err = !f->vma ? -SAMARA_EFAULT : f->vma->start <= f->addr ? 0 : mm_expand_stack(mm, f->vma, f->addr);
 	if (err) {
 		samara_write_unlock(&w);
 		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 	}
 	samara_write_downgrade(&w, &r);
-	f->vma = vma;
-	return 0;
+	err = fault_in_vma(f);
+	samara_read_unlock(&r);
+	return err;
 }
 
 static int fault_map_locked(struct fault *f)
 {
 	struct samara_read_guard r;
+	bool hole, grows;
 	int err = 0;
 
 	samara_read_lock(f->mm, &r);
 	f->vma = mm_find(f->mm, f->addr);
 	f->map_locked = true;
-	if (f->vma && f->vma->start > f->addr && (f->vma->flags & VM_GROWSDOWN)) {
-		samara_read_unlock(&r);
-		err = grow_stack(f);
-		if (err)
-			return err;
-		r.mm = f->mm; /* the read side is held again: grow_stack's */
-	} else if (!f->vma || f->vma->start > f->addr) {
-		err = fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
-	}
-	if (!err)
+	hole = !f->vma || f->vma->start > f->addr;
+	grows = f->vma && (f->vma->flags & VM_GROWSDOWN);
+	if (!hole)
 		err = fault_in_vma(f);
 	samara_read_unlock(&r);
-	return err;
+	if (!hole)
+		return err;
+	return grows ? fault_grow_stack(f) : fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 }
 
 /* No lock is held.  The access is made again afterwards, whatever came: it meets the page, or the error. */

@@ -59,6 +59,7 @@ static void map_around(struct fault *f, uint64_t *slot)
 	for (unsigned i = 0; i < count; i++) {
 		struct frame *page = pages[i];
 		uint64_t *place = slot - at + from + (page->index - first);
+		bool given = false;
 
 		if (place != slot && !LOAD(*place) && (LOAD(page->marks) & (PAGE_UPTODATE | PAGE_READAHEAD)) == PAGE_UPTODATE &&
 		    page_trylock(vm, page)) {
@@ -66,7 +67,8 @@ static void map_around(struct fault *f, uint64_t *slot)
 				struct frame *lock = table_lock(table, place);
 
 				if (!*place) {
-					frame_map(&vm->frames, page);
+					given = true;
+					frame_map_own(&vm->frames, page);
 					table_install(table, lock, place, 0, page_entry(f, page, 0));
 					mapped[count_kind(page)]++;
 				}
@@ -74,14 +76,16 @@ static void map_around(struct fault *f, uint64_t *slot)
 			}
 			page_unlock(vm, page);
 		}
-		frame_put(&vm->frames, f->cpu, page);
+		if (!given)
+			frame_put(&vm->frames, f->cpu, page);
 	}
 	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
 		if (mapped[kind])
 			mm_count(f->mm, f->cpu, kind, mapped[kind]);
 }
 
-/* The page is locked and up to date; the entry comes to stand unless somebody was faster. */
+/* The page is locked and up to date; the entry comes to stand, and the caller's reference becomes the entry's, unless somebody
+ * was faster. */
 static int map_page(struct fault *f, uint64_t *slot, struct frame *page)
 {
 	struct samara *vm = f->mm->vm;
@@ -95,7 +99,7 @@ static int map_page(struct fault *f, uint64_t *slot, struct frame *page)
 	lock = table_lock(table, slot);
 	empty = !*slot;
 	if (LIKELY(empty)) {
-		frame_map(&vm->frames, page);
+		frame_map_own(&vm->frames, page);
 		table_install(table, lock, slot, 0, page_entry(f, page, TABLE_ACCESSED | (write ? TABLE_WRITE | TABLE_DIRTY : 0)));
 	}
 	table_unlock(table, lock);
@@ -120,7 +124,7 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 {
 	const vma_t *vma = f->vma;
 	struct samara *vm = f->mm->vm;
-	bool write = f->access & SAMARA_WRITE, shared = vma->flags & (VM_SHARED | VM_MAYSHARE);
+	bool write = f->access & SAMARA_WRITE, shared = vma->flags & (VM_SHARED | VM_MAYSHARE), given = false;
 	struct samara_inode *inode;
 	struct frame *page;
 	uint64_t index;
@@ -149,9 +153,11 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 	} else {
 		err = write ? tell_file(inode, page) : 0;
 		err = err ? file_error(f, err) : map_page(f, slot, page);
+		given = !err;
 	}
-	page_unlock(vm, page);
-	frame_put(&vm->frames, f->cpu, page);
+	page_unlock(vm, page); /* the cache has it as long as it is locked */
+	if (!given)
+		frame_put(&vm->frames, f->cpu, page);
 	return err;
 }
 

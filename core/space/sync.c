@@ -6,6 +6,7 @@
 #include "core/space/space.h"
 
 /* The pages of [start, end), which one shared mapping of a file maps, are written.  The guard is given up meanwhile. */
+static int sync_part(struct samara_read_guard *g, const vma_t *vma, uint64_t start, uint64_t end) SAMARA_READS(*g);
 static int sync_part(struct samara_read_guard *g, const vma_t *vma, uint64_t start, uint64_t end)
 {
 	struct samara_mm *mm = g->mm;
@@ -21,6 +22,7 @@ static int sync_part(struct samara_read_guard *g, const vma_t *vma, uint64_t sta
 	return err;
 }
 
+static int do_msync(struct samara_read_guard *g, uint64_t start, uint64_t length, uint64_t flags) SAMARA_READS(*g);
 static int do_msync(struct samara_read_guard *g, uint64_t start, uint64_t length, uint64_t flags)
 {
 	struct samara_mm *mm = g->mm;

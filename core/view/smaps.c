@@ -110,6 +110,8 @@ static void smaps_counts(struct text *t, const struct smaps_sums *s, bool rollup
 }
 
 static void smaps_mapping(struct text *t, const struct samara_read_guard *g, const vma_t *vma, const struct smaps_sums *s)
+	SAMARA_READS(*g);
+static void smaps_mapping(struct text *t, const struct samara_read_guard *g, const vma_t *vma, const struct smaps_sums *s)
 {
 	uint64_t page = PAGE_SIZE;
 

@@ -1,4 +1,4 @@
-/* stack_grow.pml - a fault below a stack (core/fault/fault.c: fault_map_locked, grow_stack) over mmap_lock (core/base/lock.h, lock.c).
+/* stack_grow.pml - a fault below a stack (core/fault/fault.c: fault_map_locked, fault_grow_stack) over mmap_lock (core/base/lock.h, lock.c).
  *
  * Two threads fault at pages 0 and 1 below a stack that begins at page 2; a third one twice takes mmap_lock and changes what is there.
  * A fault finds the hole under the read side, gives it back, takes the write side, looks again, grows the VMA, and turns the write
