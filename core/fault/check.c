@@ -1,4 +1,4 @@
-/* check.c - what holds between maps, page tables, frames, reverse maps and caches: the invariants M1 to M9 of docs/invariants.md.
+/* check.c - what holds between maps, page tables, frames, reverse maps and caches: M1 to M8 of docs/invariants.md.
  *
  * mm_memory_check looks at one address space (mmap_lock held, nobody faulting); samara_check_machine at everything.
  */

@@ -18,8 +18,9 @@
  * not what it was, somebody was faster and the access is made again.  A file's page is locked from before its lookup is trusted
  * until its entry stands, which is what truncate waits for.
  *
- * A page that must be waited for is waited for with nothing held (FAULT_WAIT), and the access is made again; or it is the
- * caller's to come again (SAMARA_NOWAIT: -EAGAIN).
+ * A page that somebody else reads, or has locked, is waited for with nothing held (FAULT_WAIT), and the access is made again; or it
+ * is the caller's to come again (SAMARA_NOWAIT: -EAGAIN).  Populate and pins wait under their lock; and so does the first write to a
+ * page that is there (fault_make_writable), for a write-back of it.  Who reads a page himself does so with the VMA held.
  *
  * mmap_lock is needed for three things: a VMA that is changing at this moment, the first page of a private mapping (its anonymous
  * history depends on its neighbours), and growing a stack.

@@ -6,7 +6,7 @@
  * linking cannot fail, and a family is as large as the VMAs that live: a chain of a thousand forks whose parents
  * have gone holds one member.
  *
- * What always holds (rmap_check):
+ * What always holds (R2, in part, and R3 by core/fault/check.c; R1 by no function; docs/invariants.md):
  *   R1  a VMA with a file other than /dev/zero's is in its inode's map, at the offsets of its range; no other is;
  *   R2  a VMA with an `anon` is in that family's map; anon_id is not zero then;
  *   R3  every entry that maps a frame is found by rmap_frame_each: for a file's frame through its inode and index, for an
@@ -15,7 +15,7 @@
  * Locks.  The lock of a map is held for writing while a VMA's range changes (rmap_open to rmap_close) and while mremap moves entries; a
  * walker holds it for reading and takes page-table locks inside.  Order: mmap_lock, VMA lock, page lock, file map, anon, table:
  * nobody takes a page lock under the lock of a map.
- * A walker needs no mmap_lock: pages of a page table are freed only after the VMA left its maps.
+ * A walker needs no mmap_lock: it looks at page tables inside the port's read-side section, which a page that goes outlives.
  */
 #ifndef SAMARA_CORE_RMAP_H
 #define SAMARA_CORE_RMAP_H

@@ -10,17 +10,19 @@
  * Levels are counted from the leaves: level 0 maps 4 KiB, 1 maps 2 MiB, 2 maps 1 GiB.  An entry is zero (nothing),
  * present (a leaf, or a branch to a page of the next level), or a software entry: any other number with bit 0 clear,
  * at level 0 only, whose meaning is the caller's.  A page that nobody may access (PROT_NONE) is a leaf without the
- * user bit.  What always holds (table_check proves it):
+ * user bit.  What always holds (table_check proves all but P5):
  *
  *   P1  Every page of the table is a frame of kind FRAME_TABLE whose owner is this table, at the right level,
  *       counted in `pages`; no two branches name the same.
  *   P2  `used` in its descriptor is the number of its entries that are not zero.
  *   P3  `huge` counts the leaves above level 0; they are aligned.
- *   P4  An entry loses rights, goes or moves only through range.c: range_downgrade for leaves, range_detach for
+ *   P4  No page is locked while nobody is at work.
+ *   P5  An entry loses rights, goes or moves only through range.c: range_downgrade for leaves, range_detach for
  *       branches. Both write down in the gather what others may still have cached.
  *
  * Who may do what.  Entries of a page change under the lock word in its descriptor (split locks), one such lock at a
- * time; looking needs no lock.  Pages are added by anybody who holds something that keeps their range mapped
+ * time (but in copy.c); looking needs no lock.  Pages are added by anybody who holds something that keeps their range
+ * mapped
  * (mmap_lock or the VMA's lock).  Pages are taken away only by a caller who owns the whole range that they cover:
  * table_unmap is told from where to where (floor, ceiling) nobody else has a mapping.  So nobody can be inside a
  * page that goes.  Hardware, or a software walker on another processor, may still be: the page is freed after the
@@ -143,7 +145,7 @@ SAMARA_INTERNAL uint64_t table_drop_one(struct table_gather *g, uint64_t *slot, 
  * first that is not 0. */
 typedef int table_each_fn(void *self, uint64_t addr, unsigned level, const uint64_t *entries, unsigned count);
 SAMARA_INTERNAL int table_each(struct table *t, uint64_t start, uint64_t end, table_each_fn *each, void *self);
-/* The bottom of all of it (P4): see range.c. */
+/* The bottom of all of it (P5): see range.c. */
 SAMARA_INTERNAL unsigned range_downgrade(struct table_gather *g, uint64_t *slot, unsigned count, unsigned level, uint64_t addr,
 	uint64_t keep, uint64_t set, unsigned how);
 SAMARA_INTERNAL void range_detach(struct table_gather *g, uint64_t *slot, unsigned level, uint64_t addr);
