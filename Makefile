@@ -2,7 +2,8 @@
 #
 #   make          build build/samara, libsamara.a and the ports
 #   make run      verify a real Python program against this machine's kernel, show its last map; then a fork of samara's own
-#   make test     all tests (unit, fail, model, misuse, stress, linux)
+#   make run-bare boot a RISC-V kernel whose memory management is samara, in QEMU (examples/riscv-kernel)
+#   make test     all tests (unit, fail, model, misuse, stress, bare, linux)
 #   make bench    figures beside the kernel's; BENCH_ARGS=--json for JSON
 #   make fuzz     the kernel in lock step until FUZZ_OPS operations (default a million)
 #   make install  to PREFIX (default /usr/local), DESTDIR respected
@@ -25,8 +26,14 @@ packages:
 run: all
 	@scripts/run $(BUILD)/samara
 
+run-bare:
+	@scripts/packages bare
+	@examples/riscv-kernel/build.sh $(BUILD)/bare
+	@examples/riscv-kernel/boot.sh $(BUILD)/bare
+
 test: all
 	@scripts/packages test
+	@scripts/packages bare || [ $$? = 77 ] # without them its test is skipped
 	@scripts/test $(BUILD)
 
 sanitize: packages
@@ -45,4 +52,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all packages run test sanitize bench fuzz install clean
+.PHONY: all packages run run-bare test sanitize bench fuzz install clean
