@@ -276,6 +276,9 @@ static void test_like_small_tmpfs(void **state)
 	}
 	snprintf(name, sizeof(name), "%s/f", where);
 	t = (struct twin){ .fd = open(name, O_RDWR | O_CREAT, 0600) };
+	/* out of sight at once: nothing is left, whatever happens */
+	assert_int_equal(umount2(where, MNT_DETACH), 0);
+	rmdir(where);
 	yard_open(&y, 128);
 	t.file = shmem_make(y.vm, 0, 8);
 	for (unsigned step = 0; step < 20000; step++) {
@@ -284,8 +287,6 @@ static void test_like_small_tmpfs(void **state)
 	}
 	samara_file_put(t.file);
 	close(t.fd);
-	assert_int_equal(umount(where), 0);
-	rmdir(where);
 	yard_close(&y);
 }
 
@@ -297,6 +298,7 @@ static void run_like_disk(const struct samara_inode_ops *ops)
 	struct twin t = { .fd = mkstemp(name), .backed = true };
 	struct yard y;
 
+	unlink(name);
 	yard_open(&y, 16);
 	t.file = disk_file(y.vm, &disk, 0, ops);
 	for (unsigned step = 0; step < 15000; step++) {
@@ -311,7 +313,6 @@ static void run_like_disk(const struct samara_inode_ops *ops)
 	assert_int_equal(disk.released, 1);
 	assert_true(disk.writes > 1000 && disk.punches > 100);
 	close(t.fd);
-	unlink(name);
 	yard_close(&y);
 }
 
@@ -338,6 +339,10 @@ static void test_tail_like_kernel(void **state)
 		struct frame *page;
 		char *host, *map;
 
+		if (backed) {
+			unlink(name);
+			memcpy(name + strlen(name) - 6, "XXXXXX", 6);
+		}
 		t.file = backed ? disk_file(y.vm, &disk, 0, &disk_ops) : shmem_make(y.vm, 0, 0);
 		assert_int_equal(samara_file_write(t.file, 0, "begin", 5), pwrite(t.fd, "begin", 5, 0));
 		assert_int_equal(samara_file_truncate(t.file, 100), ftruncate(t.fd, 100));
@@ -371,10 +376,6 @@ static void test_tail_like_kernel(void **state)
 		munmap(map, 4096);
 		samara_file_put(t.file);
 		close(t.fd);
-		if (backed) {
-			unlink(name);
-			memcpy(name + strlen(name) - 6, "XXXXXX", 6);
-		}
 	}
 	yard_close(&y);
 }

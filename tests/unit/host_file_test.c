@@ -21,6 +21,9 @@ static int host_make(uint64_t bytes)
 	snprintf(name, sizeof(name), "/tmp/samara-host-XXXXXX");
 	fd = mkstemp(name);
 	assert_true(fd >= 0);
+	/* gone from its folder at once: nothing is left, whatever happens */
+	assert_int_equal(unlink(name), 0);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
 	memset(model, 0, sizeof(model));
 	for (uint64_t i = 0; i < bytes; i++)
 		model[i] = disk_byte(i);
@@ -31,7 +34,6 @@ static int host_make(uint64_t bytes)
 static void host_done(int fd)
 {
 	close(fd);
-	unlink(name);
 }
 
 static unsigned open_descriptors(void)
