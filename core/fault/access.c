@@ -22,18 +22,6 @@ static unsigned rights_needed(unsigned access)
 	return TABLE_USER | (access & SAMARA_WRITE ? TABLE_WRITE : 0) | (access & SAMARA_EXEC ? TABLE_EXEC : 0);
 }
 
-static void access_mark(struct table *table, uint64_t *slot, uint64_t entry, bool write)
-{
-	uint64_t marks = table->format.accessed | (write ? table->format.dirty : 0);
-
-	if (LIKELY(!(marks & ~entry)))
-		return;
-	if (table->hardware)
-		__atomic_or_fetch(slot, marks, __ATOMIC_RELAXED);
-	else
-		STORE(*slot, entry | marks);
-}
-
 /* True: the page that holds addr may be accessed, and stays so until access_end. */
 static bool access_begin(struct access *a, uint64_t addr)
 {
@@ -55,7 +43,7 @@ static bool access_begin(struct access *a, uint64_t addr)
 		entry = LOAD(*spot.slot);
 		if (LIKELY(!((entry ^ spot.entry) & ~(table->format.accessed | table->format.dirty)) &&
 			   LOAD_ACQUIRE(table->generation) == generation)) {
-			access_mark(table, spot.slot, entry, a->access & SAMARA_WRITE);
+			table_mark(table, spot.slot, entry, a->access & SAMARA_WRITE);
 			a->host = (uint8_t *)frame_host(&mm->vm->frames, entry_frame(table, entry)) + (addr & (level_bytes(spot.level) - 1));
 			return true;
 		}
@@ -131,7 +119,7 @@ size_t samara_fetch(struct samara_mm *mm, samara_va addr, void *to, size_t bytes
 	return move_bytes(mm, addr, to, NULL, bytes, SAMARA_EXEC, why);
 }
 
-/* The word at `host` for every width: what was there before. */
+/* The word at `host`, of four bytes or eight: what was there before. */
 #define ATOMIC_WORD(type, host, op, operand, expected, old)                                                                  \
 	do {                                                                                                                 \
 		type *word_ = (type *)(void *)(host), seen_ = (type)(expected);                                              \
@@ -148,6 +136,34 @@ size_t samara_fetch(struct samara_mm *mm, samara_va addr, void *to, size_t bytes
 	} while (0)
 
 #define COMPARE_EXCHANGE 100
+
+static uint32_t atomic_result(int op, uint32_t was, uint32_t operand, uint32_t expected)
+{
+	switch (op) {
+	case SAMARA_ATOMIC_EXCHANGE: return operand;
+	case SAMARA_ATOMIC_ADD: return was + operand;
+	case SAMARA_ATOMIC_AND: return was & operand;
+	case SAMARA_ATOMIC_OR: return was | operand;
+	case SAMARA_ATOMIC_XOR: return was ^ operand;
+	}
+	return was == expected ? operand : was;
+}
+
+/* One or two bytes, as part of the word that they lie in: not every processor has atomic operations on less than a word (RISC-V), and
+ * a compiler would call a library for them. */
+static uint32_t atomic_part(uint8_t *host, unsigned bytes, int op, uint32_t operand, uint32_t expected)
+{
+	unsigned at = (unsigned)((uintptr_t)host & 3);
+	uint32_t *word = (uint32_t *)(void *)(host - at);
+	unsigned shift = 8 * (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? at : 4 - bytes - at);
+	uint32_t mask = bytes == 1 ? 0xffu : 0xffffu, seen = LOAD(*word), was, next;
+
+	do {
+		was = seen >> shift & mask;
+		next = (seen & ~(mask << shift)) | (atomic_result(op, was, operand & mask, expected & mask) & mask) << shift;
+	} while (!__atomic_compare_exchange_n(word, &seen, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	return was;
+}
 
 static int atomic_word(struct samara_mm *mm, uint64_t addr, unsigned bytes, int op, uint64_t operand, uint64_t expected, uint64_t *old,
 	struct samara_signal *why)
@@ -169,8 +185,8 @@ static int atomic_word(struct samara_mm *mm, uint64_t addr, unsigned bytes, int 
 	if (err)
 		return err;
 	switch (bytes) {
-	case 1: ATOMIC_WORD(uint8_t, a.host, op, operand, expected, &before); break;
-	case 2: ATOMIC_WORD(uint16_t, a.host, op, operand, expected, &before); break;
+	case 1:
+	case 2: before = atomic_part(a.host, bytes, op, (uint32_t)operand, (uint32_t)expected); break;
 	case 4: ATOMIC_WORD(uint32_t, a.host, op, operand, expected, &before); break;
 	default: ATOMIC_WORD(uint64_t, a.host, op, operand, expected, &before); break;
 	}

@@ -60,6 +60,21 @@ static int need_history(struct fault *f)
 	return anon_prepare(f->mm, f->vma) ? fault_error(f, -SAMARA_ENOMEM, 0, 0) : 0;
 }
 
+/* The entry allows the access already.  A processor that leaves accessed and dirty to software (RISC-V without Svadu) faults until they
+ * are set. */
+static int fault_mark(const struct fault *f, uint64_t *slot, uint64_t seen)
+{
+	struct table *table = &f->mm->table;
+	uint64_t marks = table->format.accessed | table->format.dirty;
+	struct frame *lock = table_lock(table, slot);
+	uint64_t entry = LOAD(*slot);
+
+	if (!((entry ^ seen) & ~marks))
+		table_mark(table, slot, entry, f->access & SAMARA_WRITE);
+	table_unlock(table, lock);
+	return 0;
+}
+
 SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 {
 	struct table *table = &f->mm->table;
@@ -84,7 +99,7 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 		return vma_is_anonymous(f->vma) ? fault_anonymous(f, slot) : fault_file(f, slot);
 	if (write && !(entry_rights(table, entry) & TABLE_WRITE))
 		return is_private(f->vma) ? fault_copy(f, slot, entry) : fault_make_writable(f, slot, entry);
-	return 0;
+	return fault_mark(f, slot, entry);
 }
 
 /* In the hole under a stack, or below every mapping of it: the stack grows, and the page comes under the read side that the write

@@ -78,7 +78,7 @@ static bool follow_entry(struct follow *w)
 			if (w->pin)
 				__atomic_add_fetch(&frame->pins, 1, __ATOMIC_RELAXED);
 			if (w->how & SAMARA_WRITE)
-				STORE(*spot.slot, entry | table->format.dirty | table->format.accessed);
+				table_mark(table, spot.slot, entry, true);
 			w->frame = frame;
 		}
 	}

@@ -156,6 +156,19 @@ static uint64_t mm_random(const struct samara_mm *mm, unsigned bits)
 	return (mm_port(mm)->random(mm_port(mm)->self) & ((1ull << bits) - 1)) << PAGE_SHIFT;
 }
 
+/* Where user addresses end at the latest: half of what the tables translate. */
+static uint64_t task_size_max(const struct samara *vm)
+{
+	if (!vm->config.memory)
+		return 1ull << 56;
+	switch (vm->config.table_format) {
+	case SAMARA_TABLE_SV39: return 1ull << 38;
+	case SAMARA_TABLE_SV48: return 1ull << 47;
+	case SAMARA_TABLE_X86_4: return 1ull << 47;
+	}
+	return 1ull << 56;
+}
+
 /* The top of top-down searches: room for the stack below the end of the space, at least 128 MiB, at most five sixths. */
 static uint64_t default_mmap_base(const struct samara_mm *mm, uint64_t task_size, uint64_t random)
 {
@@ -190,22 +203,24 @@ static void apply_params(struct samara_mm *mm, const struct samara_mm_params *gi
 	mm->personality = p.personality;
 	mm->capabilities = p.capabilities;
 	mm->euid = p.euid;
-	*l = (struct mm_layout){ .task_size = p.task_size ? p.task_size : TASK_SIZE_47, .start_code = p.start_code,
+	*l = (struct mm_layout){ .task_size = p.task_size ? p.task_size : MIN(TASK_SIZE_47, task_size_max(mm->vm)),
+		.start_code = p.start_code,
 		.end_code = p.end_code, .start_data = p.start_data, .end_data = p.end_data, .start_brk = p.start_brk,
 		.brk = p.brk ? p.brk : p.start_brk, .start_stack = p.start_stack, .arg_start = p.arg_start, .arg_end = p.arg_end,
 		.env_start = p.env_start, .env_end = p.env_end };
-	random = mm_random(mm, 28);
+	/* vm.mmap_rnd_bits: 28 on x86-64, 18 on RISC-V with Sv39, where more would leave the space */
+	random = mm_random(mm, l->task_size > 1ull << 38 ? 28 : 18);
 	l->mmap_base = p.mmap_base ? p.mmap_base : default_mmap_base(mm, MIN(l->task_size, TASK_SIZE_47), random);
 	l->legacy_base = p.legacy_base ? p.legacy_base : PAGE_ALIGN(MIN(l->task_size, TASK_SIZE_47) / 3) + random;
 }
 
-static bool params_valid(const struct samara_mm_params *p)
+static bool params_valid(const struct samara *vm, const struct samara_mm_params *p)
 {
 	if (!p)
 		return true;
 	if (p->size < offsetof(struct samara_mm_params, mmap_base))
 		return false;
-	return !(p->task_size & ~PAGE_MASK) && p->task_size <= (1ull << 56) &&
+	return !(p->task_size & ~PAGE_MASK) && p->task_size <= task_size_max(vm) &&
 	       (p->size < offsetof(struct samara_mm_params, personality) || (!(p->mmap_base & ~PAGE_MASK) && !(p->legacy_base & ~PAGE_MASK)));
 }
 
@@ -224,7 +239,7 @@ int samara_mm_create(struct samara *vm, const struct samara_mm_params *params, s
 	struct samara_mm *mm;
 	int err;
 
-	if (!vm || !out || !params_valid(params))
+	if (!vm || !out || !params_valid(vm, params))
 		return -SAMARA_EINVAL;
 	mm = vm_alloc(vm, sizeof(*mm));
 	if (!mm)
@@ -289,7 +304,7 @@ int samara_exec(struct samara_mm *mm, const struct samara_mm_params *params)
 {
 	struct samara_write_guard g;
 
-	if (!params_valid(params))
+	if (!params_valid(mm->vm, params))
 		return -SAMARA_EINVAL;
 	samara_write_lock(mm, &g);
 	mm_empty(mm);

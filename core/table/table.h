@@ -286,6 +286,19 @@ static inline struct table_spot table_walk(const struct table *t, uint64_t addr)
 	}
 }
 
+/* A present entry was used: accessed and, by a write, dirty.  `entry` is what it is; page locked. */
+static inline void table_mark(const struct table *t, uint64_t *slot, uint64_t entry, bool write)
+{
+	uint64_t marks = t->format.accessed | (write ? t->format.dirty : 0);
+
+	if (LIKELY(!(marks & ~entry)))
+		return;
+	if (t->hardware)
+		__atomic_or_fetch(slot, marks, __ATOMIC_RELAXED);
+	else
+		STORE(*slot, entry | marks);
+}
+
 /* -- the lock of the page that holds a slot: afterwards look at *slot again -- */
 
 static inline struct frame *table_lock(const struct table *t, const uint64_t *slot)

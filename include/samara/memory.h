@@ -47,7 +47,7 @@ struct samara_signal {
 };
 
 /* A page fault: an access (SAMARA_READ, _WRITE or _EXEC, perhaps with SAMARA_NOWAIT) found no entry that allows it.
- * 0: an entry is there; make the access again (somebody may have been faster the other way: loop).  Else the error as in struct
+ * 0: an entry is there, marked accessed and (SAMARA_WRITE) dirty; make the access again (somebody may have been faster the other way: loop).  Else the error as in struct
  * samara_signal, and *why says more (may be NULL). */
 int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct samara_signal *why);
 

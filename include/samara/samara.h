@@ -69,7 +69,7 @@ struct samara_config {
 	uint32_t table_format;          /* SAMARA_TABLE_*; default SAMARA_TABLE_X86_4 */
 	uint32_t cpus;                  /* frame caches and counters, see port.h; default 8 for a port with threads, else 1; at most 64 */
 	unsigned memory_zeroed : 1;     /* the memory is zero (fresh from mmap) */
-	unsigned hardware_walks : 1;    /* hardware walks the tables and sets accessed and dirty itself */
+	unsigned hardware_walks : 1;    /* hardware walks the tables, and may set accessed and dirty itself */
 };
 
 /* Make a machine.  `config` may be NULL.  -ENOMEM; -EINVAL when a required member of `port` is absent, or only one of a
@@ -93,7 +93,7 @@ struct samara_rlimit {
 /* What execve(2) decides about a new address space.  All zero is a valid, not randomised 64-bit program. */
 struct samara_mm_params {
 	size_t size;              /* sizeof(struct samara_mm_params) of the caller */
-	samara_va task_size;      /* default 0x7ffffffff000 (47 bits less a page); 2^56 - 4096 with five levels */
+	samara_va task_size;      /* default 0x7ffffffff000 (47 bits less a page), 2^38 with Sv39; 2^56 - 4096 with five levels */
 	samara_va mmap_base;      /* top-down searches start below it; 0: computed from RLIMIT_STACK, personality, random */
 	samara_va legacy_base;    /* bottom-up searches start here; 0: TASK_SIZE / 3 (+ random) */
 	uint32_t personality;     /* SAMARA_ADDR_NO_RANDOMIZE, ..., personality(2) */

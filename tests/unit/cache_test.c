@@ -276,9 +276,10 @@ static void test_like_small_tmpfs(void **state)
 	}
 	snprintf(name, sizeof(name), "%s/f", where);
 	t = (struct twin){ .fd = open(name, O_RDWR | O_CREAT, 0600) };
-	/* out of sight at once: nothing is left, whatever happens */
+	/* what is open stays; nothing is left behind, however this ends */
 	assert_int_equal(umount2(where, MNT_DETACH), 0);
 	rmdir(where);
+	assert_true(t.fd >= 0);
 	yard_open(&y, 128);
 	t.file = shmem_make(y.vm, 0, 8);
 	for (unsigned step = 0; step < 20000; step++) {
@@ -290,15 +291,24 @@ static void test_like_small_tmpfs(void **state)
 	yard_close(&y);
 }
 
+/* A file of the disk that has no name any more, so that a test that fails leaves none behind. */
+static int nameless_file(void)
+{
+	char name[] = "/tmp/samara-cache-XXXXXX";
+	int fd = mkstemp(name);
+
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(name), 0);
+	return fd;
+}
+
 /* A file with an embedder below it, few frames, write-back and reclaim at any time, against a file of the disk. */
 static void run_like_disk(const struct samara_inode_ops *ops)
 {
 	static struct disk disk;
-	char name[] = "/tmp/samara-cache-XXXXXX";
-	struct twin t = { .fd = mkstemp(name), .backed = true };
+	struct twin t = { .fd = nameless_file(), .backed = true };
 	struct yard y;
 
-	unlink(name);
 	yard_open(&y, 16);
 	t.file = disk_file(y.vm, &disk, 0, ops);
 	for (unsigned step = 0; step < 15000; step++) {
@@ -328,21 +338,16 @@ static void test_like_disk(void **state)
 static void test_tail_like_kernel(void **state)
 {
 	static struct disk disk;
-	char name[] = "/tmp/samara-cache-XXXXXX";
 	struct yard y;
 
 	(void)state;
 	yard_open(&y, 64);
 	for (unsigned round = 0; round < 8; round++) {
 		bool backed = round & 1;
-		struct twin t = { .fd = backed ? mkstemp(name) : memfd_create("tail", 0), .backed = backed };
+		struct twin t = { .fd = backed ? nameless_file() : memfd_create("tail", 0), .backed = backed };
 		struct frame *page;
 		char *host, *map;
 
-		if (backed) {
-			unlink(name);
-			memcpy(name + strlen(name) - 6, "XXXXXX", 6);
-		}
 		t.file = backed ? disk_file(y.vm, &disk, 0, &disk_ops) : shmem_make(y.vm, 0, 0);
 		assert_int_equal(samara_file_write(t.file, 0, "begin", 5), pwrite(t.fd, "begin", 5, 0));
 		assert_int_equal(samara_file_truncate(t.file, 100), ftruncate(t.fd, 100));

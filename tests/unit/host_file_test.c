@@ -21,7 +21,7 @@ static int host_make(uint64_t bytes)
 	snprintf(name, sizeof(name), "/tmp/samara-host-XXXXXX");
 	fd = mkstemp(name);
 	assert_true(fd >= 0);
-	/* gone from its folder at once: nothing is left, whatever happens */
+	/* a test that fails leaves no file behind; the descriptor still names it */
 	assert_int_equal(unlink(name), 0);
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
 	memset(model, 0, sizeof(model));

@@ -333,6 +333,84 @@ static void test_atomics(void **state)
 	ram_close(&r);
 }
 
+/* One byte and two are parts of the word that they lie in, and leave the rest of it alone. */
+static void test_narrow_atomics(void **state)
+{
+	struct ram r;
+	uint64_t old;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, PAGE, RW, FIXED, NULL, 0);
+	store(r.mm, 0x100000, 0x8877665544332211);
+	must(samara_atomic(r.mm, 0x100003, 1, SAMARA_ATOMIC_ADD, 0xcc, &old, NULL)); /* 0x44 + 0xcc: the carry is lost */
+	assert_int_equal(old, 0x44);
+	must(samara_atomic(r.mm, 0x100006, 2, SAMARA_ATOMIC_XOR, 0xffff, &old, NULL));
+	assert_int_equal(old, 0x8877);
+	must(samara_atomic(r.mm, 0x100000, 1, SAMARA_ATOMIC_AND, 0x0f, &old, NULL));
+	must(samara_atomic(r.mm, 0x100001, 1, SAMARA_ATOMIC_OR, 0x1110, &old, NULL)); /* the operand is one byte */
+	must(samara_atomic(r.mm, 0x100004, 2, SAMARA_ATOMIC_EXCHANGE, 0xabcdef, &old, NULL));
+	assert_int_equal(old, 0x6655);
+	assert_int_equal(load(r.mm, 0x100000), 0x7788cdef10333201);
+	must(samara_compare_exchange(r.mm, 0x100002, 1, 0x33, 0x99, &old, NULL));
+	assert_int_equal(old, 0x33);
+	must(samara_compare_exchange(r.mm, 0x100002, 1, 0x33, 0x77, &old, NULL));
+	assert_int_equal(old, 0x99);
+	assert_int_equal(load(r.mm, 0x100000), 0x7788cdef10993201);
+	assert_int_equal(samara_atomic(r.mm, 0x100001, 2, SAMARA_ATOMIC_ADD, 5, &old, NULL), -SAMARA_EINVAL);
+	ram_close(&r);
+}
+
+/* A space without a size of its own ends where its table's user half does. */
+static void test_size_of_the_format(void **state)
+{
+	struct samara_config config = { .size = sizeof(config), .memory_pages = 512, .table_format = SAMARA_TABLE_SV39 };
+	struct samara_mm_params large = { .size = sizeof(large), .task_size = 1ull << 39 };
+	struct samara_mm_stat stat;
+	struct samara_mm *mm;
+	struct ram r;
+	int64_t at;
+
+	(void)state;
+	sim_init(&r.sim);
+	config.memory = r.memory = aligned_alloc(4096, 512 * 4096);
+	must(samara_create(&r.sim.port, &config, &r.vm));
+	must(samara_mm_create(r.vm, NULL, &r.mm));
+	assert_int_equal(samara_mm_create(r.vm, &large, &mm), -SAMARA_EINVAL);
+	samara_mm_stat(r.mm, &stat);
+	assert_true(stat.mmap_base < 1ull << 38);
+	at = samara_mmap(r.mm, 0, PAGE, RW, SAMARA_MAP_PRIVATE | SAMARA_MAP_ANONYMOUS, NULL, 0);
+	assert_in_range(at, 1ull << 37, (1ull << 38) - PAGE);
+	store(r.mm, (uint64_t)at, 39);
+	assert_int_equal(samara_fault(r.mm, (uint64_t)at + (1ull << 39), SAMARA_READ, NULL), -SAMARA_EFAULT);
+	assert_int_equal(samara_mmap(r.mm, 1ull << 38, PAGE, RW, FIXED, NULL, 0), -SAMARA_ENOMEM);
+	ram_close(&r);
+}
+
+/* What a processor without Svadu sees: a fault on an entry that lacks only the dirty bit sets it. */
+static void test_fault_marks_dirty(void **state)
+{
+	const uint64_t dirty = 1u << 6;
+	struct ram r;
+	uint64_t *entry;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, PAGE, RW, FIXED, NULL, 0);
+	store(r.mm, 0x100000, 1);
+	must(samara_madvise(r.mm, 0x100000, PAGE, SAMARA_MADV_FREE));
+	entry = (uint64_t *)((char *)r.memory + (samara_table_root(r.mm) - 0x100) * 4096);
+	for (int level = 3; level > 0; level--)
+		entry = (uint64_t *)((char *)r.memory + ((entry[0x100000ull >> (12 + 9 * level) & 511] >> 12 & 0xffffffffff) - 0x100) * 4096);
+	entry += 0x100;
+	assert_int_equal(*entry & dirty, 0);
+	must(samara_fault(r.mm, 0x100000, SAMARA_READ, NULL));
+	assert_int_equal(*entry & dirty, 0);
+	must(samara_fault(r.mm, 0x100000, SAMARA_WRITE, NULL));
+	assert_int_equal(*entry & dirty, dirty);
+	ram_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +425,9 @@ int main(void)
 		cmocka_unit_test(test_out_of_frames),
 		cmocka_unit_test(test_guards_and_free),
 		cmocka_unit_test(test_atomics),
+		cmocka_unit_test(test_narrow_atomics),
+		cmocka_unit_test(test_size_of_the_format),
+		cmocka_unit_test(test_fault_marks_dirty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

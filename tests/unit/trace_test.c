@@ -263,6 +263,15 @@ static void hostile_calls_are_calls(void **state)
 }
 
 /* What the writer writes is what the reader read, in each coding. */
+/* The file that a test writes; gone at the end, also when the test fails. */
+static char written[64];
+
+static void drop_file(void)
+{
+	if (written[0])
+		remove(written);
+}
+
 static void round_trip(void **state)
 {
 	static const char *const endings[] = { "", ".xz", ".zst" };
@@ -270,7 +279,7 @@ static void round_trip(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		char path[64], why[256];
+		char why[256];
 		struct trace_reader reader;
 		struct event ev = { 0 };
 		struct stream *out;
@@ -281,8 +290,8 @@ static void round_trip(void **state)
 		size_t bytes;
 		struct stream *in;
 
-		snprintf(path, sizeof(path), "/tmp/samara-trace-test-%d%s", (int)getpid(), endings[i]);
-		out = stream_write(path, why, sizeof(why));
+		snprintf(written, sizeof(written), "/tmp/samara-trace-test-%d%s", (int)getpid(), endings[i]);
+		out = stream_write(written, why, sizeof(why));
 		assert_non_null(out);
 		trace_open_memory(&reader, text.bytes, text.n);
 		while (trace_next(&reader, &ev) == 1)
@@ -291,7 +300,7 @@ static void round_trip(void **state)
 		trace_close(&reader);
 		event_free(&ev);
 		assert_int_equal(stream_close(out), 0);
-		in = stream_read(path, why, sizeof(why));
+		in = stream_read(written, why, sizeof(why));
 		assert_non_null(in);
 		while (stream_line(in, &line, &bytes) == 1) {
 			again.bytes = must_grow(again.bytes, &again.room, again.n + bytes + 1, 1);
@@ -304,7 +313,7 @@ static void round_trip(void **state)
 		assert_int_equal(second.read, 0);
 		assert_memory_equal(&first.counts, &second.counts, sizeof(first.counts));
 		free(again.bytes);
-		remove(path);
+		remove(written);
 	}
 	free(text.bytes);
 }
@@ -312,25 +321,25 @@ static void round_trip(void **state)
 static void names_that_are_not_utf8(void **state)
 {
 	struct event ev = { 0 };
-	char path[64], why[256], *line;
+	char why[256], *line;
 	size_t bytes;
 	struct stream *s;
 
 	(void)state;
-	snprintf(path, sizeof(path), "/tmp/samara-trace-test-%d", (int)getpid());
+	snprintf(written, sizeof(written), "/tmp/samara-trace-test-%d", (int)getpid());
 	event_reset(&ev, EV_CALL);
 	ev.mm = 1;
 	ev.call = CALL_execve;
 	ev.path = "/tmp/a\xff\xc3(\"\\";
-	s = stream_write(path, why, sizeof(why));
+	s = stream_write(written, why, sizeof(why));
 	assert_int_equal(trace_write(s, &ev), 0);
 	assert_int_equal(stream_close(s), 0);
-	s = stream_read(path, why, sizeof(why));
+	s = stream_read(written, why, sizeof(why));
 	assert_int_equal(stream_line(s, &line, &bytes), 1);
 	assert_non_null(strstr(line, "/tmp/a\\\\377\\\\303(\\\"\\\\"));
 	stream_close(s);
 	event_free(&ev);
-	remove(path);
+	remove(written);
 }
 
 int main(int argc, char **argv)
@@ -352,6 +361,7 @@ int main(int argc, char **argv)
 		data_dir = getenv("SAMARA_TEST_DATA");
 	if (argc > 1)
 		data_dir = argv[1];
+	atexit(drop_file);
 	rc = cmocka_run_group_tests(tests, NULL, NULL);
 	intern_free();
 	return rc;
