@@ -33,6 +33,7 @@ struct follow {
 	struct fault fault;
 	unsigned how;
 	bool pin;            /* else a reference for a copy */
+	bool unshare;        /* a page is there that is not the space's own, and must become so */
 	struct frame *frame; /* found: with a reference, and a pin if asked for */
 };
 
@@ -41,7 +42,6 @@ static bool usable(const struct follow *w, uint64_t entry, const struct frame *f
 {
 	const struct samara_mm *mm = w->fault.mm;
 	const vma_t *vma = w->fault.vma;
-
 	bool own = (entry & mm->table.format.own) || frame_is_exclusive(frame);
 
 	if (frame == mm->vm->zero_page)
@@ -51,7 +51,9 @@ static bool usable(const struct follow *w, uint64_t entry, const struct frame *f
 			return false;
 		return !private_mapping(vma) || !w->pin || own;
 	}
-	return !w->pin || !private_mapping(vma) || frame->kind != FRAME_ANON || own;
+	if (!w->pin || !private_mapping(vma) || own)
+		return true;
+	return frame->kind != FRAME_ANON && !(w->how & SAMARA_LONGTERM);
 }
 
 static bool follow_entry(struct follow *w)
@@ -70,6 +72,7 @@ static bool follow_entry(struct follow *w)
 	if (entry_present(entry) && pfn_in_span(&mm->vm->frames, entry_pfn(table, entry))) {
 		frame = entry_frame(table, entry);
 		found = usable(w, entry, frame);
+		w->unshare = !found && w->pin && private_mapping(w->fault.vma);
 		if (found) {
 			frame_get(&mm->vm->frames, frame);
 			if (w->pin)
@@ -89,7 +92,7 @@ static unsigned access_for(const struct follow *w)
 	const vma_t *vma = w->fault.vma;
 	unsigned access = w->how & (SAMARA_WRITE | SAMARA_NOWAIT | SAMARA_FORCE);
 
-	if (w->pin && private_mapping(vma) && vma_is_anonymous(vma) && (vma->flags & VM_MAYWRITE))
+	if (w->pin && private_mapping(vma) && (vma_is_anonymous(vma) || w->unshare) && (vma->flags & VM_MAYWRITE))
 		access |= SAMARA_WRITE | SAMARA_FORCE;
 	return access & SAMARA_WRITE ? access : access | SAMARA_READ;
 }

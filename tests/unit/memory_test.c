@@ -217,6 +217,40 @@ static void test_pins_survive_fork(void **state)
 	ram_close(&r);
 }
 
+/* A private mapping of a file: a copy that a child shares must become this space's own before it is pinned, also for reading. */
+static void test_pins_of_a_private_file(void **state)
+{
+	struct samara_inode_desc desc = { .kind = SAMARA_INODE_SHMEM, .size_bytes = 2 * PAGE };
+	struct samara_inode *inode;
+	struct samara_file *file;
+	struct samara_page page[2];
+	struct samara_mm *child;
+	struct ram r;
+
+	(void)state;
+	ram_open(&r);
+	must(samara_inode_create(r.vm, &desc, &inode));
+	must(samara_file_open(inode, SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, "/file", &file));
+	assert_int_equal(samara_mmap(r.mm, 0x100000, 2 * PAGE, RW, SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED, file, 0), 0x100000);
+	store(r.mm, 0x100000, 7);
+	must(samara_fork(r.mm, &child));
+	assert_int_equal(samara_pin(r.mm, 0x100000, 1, SAMARA_READ, page), 1);
+	store(r.mm, 0x100000, 8);
+	assert_int_equal(*(uint64_t *)page[0].host, 8);
+	assert_int_equal(load(child, 0x100000), 7);
+	samara_unpin(r.vm, page, 1, 0);
+	/* for long: the file's page, too */
+	assert_int_equal(samara_pin(r.mm, 0x101000, 1, SAMARA_READ | SAMARA_LONGTERM, page), 1);
+	store(r.mm, 0x101000, 9);
+	assert_int_equal(*(uint64_t *)page[0].host, 9);
+	assert_int_equal(load(child, 0x101000), 0);
+	samara_unpin(r.vm, page, 1, 0);
+	samara_mm_put(child);
+	samara_file_put(file);
+	samara_inode_put(inode);
+	ram_close(&r);
+}
+
 static void test_stack_grows(void **state)
 {
 	struct ram r;
@@ -386,6 +420,7 @@ int main(void)
 		cmocka_unit_test(test_fork_chain_is_bounded),
 		cmocka_unit_test(test_mremap_moves_pages),
 		cmocka_unit_test(test_pins_survive_fork),
+		cmocka_unit_test(test_pins_of_a_private_file),
 		cmocka_unit_test(test_stack_grows),
 		cmocka_unit_test(test_out_of_frames),
 		cmocka_unit_test(test_guards_and_free),
