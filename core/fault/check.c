@@ -30,6 +30,8 @@ static const char *check_entry(struct memory_check *c, const vma_t *vma, uint64_
 
 	if (rights & ~(fault_rights(vma) | (vma->flags & VM_WRITE ? TABLE_WRITE : 0)) & (TABLE_USER | TABLE_WRITE | TABLE_EXEC))
 		return "M2: an entry allows more than its mapping";
+	if ((entry & table_pkey_bits(&c->mm->table, 15)) != table_pkey_bits(&c->mm->table, vma_pkey(vma)))
+		return "M2: an entry has another protection key than its mapping";
 	if (!pfn_in_span(&vm->frames, pfn))
 		return "M3: an entry names a frame outside of the machine's memory";
 	frame = pfn_frame(&vm->frames, pfn);

@@ -36,7 +36,7 @@ static uint64_t own_entry(const struct fault *f, const struct frame *frame, bool
 	else if (written)
 		rights |= TABLE_DIRTY; /* forced */
 	return entry_make(&f->mm->table, frame_pfn(&f->mm->vm->frames, frame), rights, 0) |
-	       table_pkey_bits(&f->mm->table, (unsigned)((f->vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT));
+	       table_pkey_bits(&f->mm->table, vma_pkey(f->vma));
 }
 
 /* `entry` at a slot where nothing stands. */
@@ -59,7 +59,8 @@ SAMARA_INTERNAL int fault_anonymous(struct fault *f, uint64_t *slot)
 	struct frame *frame;
 
 	if (!write && !vm->config.no_zero_page) {
-		uint64_t entry = entry_make(&f->mm->table, frame_pfn(&vm->frames, vm->zero_page), fault_rights(f->vma) | TABLE_ACCESSED, 0);
+		uint64_t entry = entry_make(&f->mm->table, frame_pfn(&vm->frames, vm->zero_page), fault_rights(f->vma) | TABLE_ACCESSED, 0) |
+			table_pkey_bits(&f->mm->table, vma_pkey(f->vma));
 
 		return install_if_empty(f, slot, entry) ? 0 : FAULT_RETRY;
 	}

@@ -62,6 +62,10 @@ SAMARA_INTERNAL void zap_all(struct samara_mm *mm); /* exit */
 SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end); /* entries follow vma->flags */
 SAMARA_INTERNAL void zap_bits(struct samara_mm *mm, uint64_t start, uint64_t end, unsigned rights); /* every entry loses these */
 SAMARA_INTERNAL unsigned fault_rights(const vma_t *vma);
+static inline unsigned vma_pkey(const vma_t *vma)
+{
+	return (unsigned)((vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+}
 /* mremap: the first makes all that the second needs (-ENOMEM: nothing was changed); nothing is mapped at the new place, and both ranges belong
  * to the caller. */
 SAMARA_INTERNAL int zap_move_prepare(struct samara_mm *mm, uint64_t from, uint64_t to, uint64_t bytes);

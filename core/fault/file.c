@@ -36,7 +36,7 @@ static uint64_t page_entry(const struct fault *f, const struct frame *page, unsi
 	if ((vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE) && !inode_has_backing(vma->file->inode))
 		rights |= TABLE_WRITE;
 	return entry_make(&f->mm->table, frame_pfn(&f->mm->vm->frames, page), rights, 0) |
-	       table_pkey_bits(&f->mm->table, (unsigned)((vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT));
+	       table_pkey_bits(&f->mm->table, vma_pkey(vma));
 }
 
 /* What the cache has of the pages around, mapped where nothing stands.  `slot` is the place of f->addr. */

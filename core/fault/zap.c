@@ -144,7 +144,8 @@ SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_
 	if (!mm_has_memory(mm))
 		return;
 	zap_begin(&g, mm, changes, ZAP_CHANGES);
-	(void)table_protect(&g, start, end, fault_rights(vma) | (vma->flags & VM_WRITE ? TABLE_WRITE : 0), shared_memory);
+	(void)table_protect(&g, start, end, fault_rights(vma) | (vma->flags & VM_WRITE ? TABLE_WRITE : 0), vma_pkey(vma),
+		shared_memory);
 	gather_flush(&g);
 }
 

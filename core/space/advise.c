@@ -322,6 +322,13 @@ int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int ad
 	return err;
 }
 
+int samara_populate(struct samara_mm *mm, samara_va addr, uint64_t length, unsigned access)
+{
+	if (access != SAMARA_READ && access != SAMARA_WRITE)
+		return -SAMARA_EINVAL;
+	return samara_madvise(mm, addr, length, access == SAMARA_WRITE ? SAMARA_MADV_POPULATE_WRITE : SAMARA_MADV_POPULATE_READ);
+}
+
 /* What one process may advise another: what changes nothing but speed. */
 static bool remote_advice(int advice)
 {

@@ -86,7 +86,8 @@ int samara_create(const struct samara_port *port, const struct samara_config *co
 	if (!out || !port_valid(port))
 		return -SAMARA_EINVAL;
 	copy_bytes(&whole, port, MIN(port->size, sizeof(whole)));
-	if (!whole.wait != !whole.wake || !whole.read_lock != !whole.read_unlock || !whole.read_lock != !whole.defer)
+	if (!whole.wait != !whole.wake || !whole.read_lock != !whole.read_unlock || !whole.read_lock != !whole.defer ||
+	    (whole.wait && !whole.read_lock))
 		return -SAMARA_EINVAL;
 	err = resolve_config(&resolved, config);
 	if (err)

@@ -117,7 +117,7 @@ static inline __attribute__((always_inline)) unsigned range_clear(struct table_g
 static inline __attribute__((always_inline)) unsigned range_keep(struct table_gather *g, uint64_t *slot, unsigned count,
 	unsigned level, uint64_t addr, uint64_t keep, uint64_t set, bool hardware, bool journal)
 {
-	const uint64_t inverted = g->table->format.inverted;
+	const uint64_t inverted = g->table->format.inverted, key = table_pkey_bits(g->table, 15);
 	uint64_t lost = 0;
 	unsigned i;
 
@@ -135,7 +135,7 @@ static inline __attribute__((always_inline)) unsigned range_keep(struct table_ga
 		} else {
 			STORE(slot[i], new);
 		}
-		less = (old ^ inverted) & ~(new ^ inverted);
+		less = ((old ^ inverted) & ~(new ^ inverted)) | ((old ^ new) & key); /* another key: other rights */
 		lost |= less;
 		if (journal && less)
 			g->changes[g->count++] = (struct table_change){
@@ -320,13 +320,15 @@ SAMARA_INTERNAL int table_unmap(struct table_gather *g, uint64_t start, uint64_t
 	return range_apply(&op, start, end);
 }
 
-SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights, bool everywhere)
+SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights, unsigned pkey,
+	bool everywhere)
 {
 	const struct table_format *f = &g->table->format;
 	struct range_op op = { .gather = g };
 
-	op.keep = ~(f->user | f->exec | (rights & TABLE_WRITE ? 0 : f->write));
+	op.keep = ~(f->user | f->exec | (rights & TABLE_WRITE ? 0 : f->write) | table_pkey_bits(g->table, 15));
 	op.set = (table_rights_bits(g->table, rights & (TABLE_USER | TABLE_EXEC)) ^ f->inverted) & (f->user | f->exec);
+	op.set |= table_pkey_bits(g->table, pkey);
 	if (rights & TABLE_WRITE)
 		op.write_where = everywhere ? ENTRY_PRESENT : f->own;
 	return range_apply(&op, start, end);

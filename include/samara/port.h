@@ -52,7 +52,8 @@ struct samara_port {
 
 	/* Readers without locks.  Between read_lock and read_unlock memory passed to `defer` later is not reclaimed.
 	 * defer: call head->reclaim(head) once every reader that may see the object is gone; must not call it
-	 * from within defer itself if a reader can be running on this thread.  All absent: defer reclaims at once. */
+	 * from within defer itself if a reader can be running on this thread.  All absent: defer reclaims at once, which is
+	 * right for one thread only: a port with `wait` has them. */
 	void (*read_lock)(void *self);
 	void (*read_unlock)(void *self);
 	void (*defer)(void *self, struct samara_rcu_head *head, void (*reclaim)(struct samara_rcu_head *head));

@@ -15,7 +15,7 @@ struct ram {
 
 static void ram_open_with(struct ram *r, uint64_t frames, uint32_t format)
 {
-	struct samara_config config = { .size = sizeof(config), .memory_pages = frames, .first_pfn = 0x100, .table_format = format };
+	struct samara_config config = { .size = sizeof(config), .memory_pages = frames, .first_pfn = 0x100, .table_format = format, .pkeys = 1 };
 	struct samara_mm_params params = { .size = sizeof(params), .task_size = format == SAMARA_TABLE_SV39 ? 1ull << 38 : 0, .mmap_base = format == SAMARA_TABLE_SV39 ? 1ull << 37 : 0 };
 
 	sim_init(&r->sim);
@@ -411,6 +411,47 @@ static void test_fault_marks_dirty(void **state)
 	ram_close(&r);
 }
 
+/* MADV_POPULATE_READ and _WRITE, as a call. */
+static void test_populate(void **state)
+{
+	struct ram r;
+
+	(void)state;
+	ram_open(&r);
+	samara_mmap(r.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	must(samara_populate(r.mm, 0x100000, 8 * PAGE, SAMARA_READ));
+	assert_int_equal(anon_pages(r.mm), 0);
+	must(samara_populate(r.mm, 0x102000, 3 * PAGE, SAMARA_WRITE));
+	assert_int_equal(anon_pages(r.mm), 3);
+	assert_int_equal(samara_populate(r.mm, 0x100000, PAGE, SAMARA_EXEC), -SAMARA_EINVAL);
+	assert_int_equal(samara_populate(r.mm, 0x200000, PAGE, SAMARA_READ), -SAMARA_ENOMEM);
+	ram_close(&r);
+}
+
+/* Entries that stand follow pkey_mprotect, and new ones have the mapping's key: the whole check compares them (M2). */
+static void test_protection_keys(void **state)
+{
+	struct ram r;
+	int key;
+
+	(void)state;
+	ram_open(&r);
+	key = samara_pkey_alloc(r.mm, 0, 0);
+	assert_true(key > 0);
+	samara_mmap(r.mm, 0x100000, 8 * PAGE, RW, FIXED, NULL, 0);
+	store(r.mm, 0x100000, 1);
+	assert_int_equal(load(r.mm, 0x101000), 0);
+	must(samara_pkey_mprotect(r.mm, 0x100000, 4 * PAGE, RW, key));
+	samara_check_machine(r.vm);
+	store(r.mm, 0x102000, 2);
+	assert_int_equal(load(r.mm, 0x103000), 0);
+	samara_check_machine(r.vm);
+	must(samara_pkey_mprotect(r.mm, 0x101000, 3 * PAGE, SAMARA_PROT_READ, 0));
+	samara_check_machine(r.vm);
+	assert_int_equal(load(r.mm, 0x102000), 2);
+	ram_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +469,8 @@ int main(void)
 		cmocka_unit_test(test_narrow_atomics),
 		cmocka_unit_test(test_size_of_the_format),
 		cmocka_unit_test(test_fault_marks_dirty),
+		cmocka_unit_test(test_populate),
+		cmocka_unit_test(test_protection_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -298,7 +298,7 @@ static void step(struct ground *w, enum table_kind kind)
 	} else if (what < 80) {
 		bool everywhere = dice(w, 4) == 0;
 
-		assert_int_equal(table_protect(&w->gather, start, end, rights, everywhere), 0);
+		assert_int_equal(table_protect(&w->gather, start, end, rights, 0, everywhere), 0);
 		for (; n; n--, i++) {
 			bool writable = (rights & TABLE_WRITE) && (everywhere || (entry_rights(t, w->model[i]) & TABLE_OWN));
 
@@ -550,7 +550,7 @@ static int scene_try(struct ground *w, enum table_kind kind, enum scene scene, u
 			memset(w->model + 1030, 0, 1531 * sizeof(w->model[0]));
 		break;
 	case SCENE_PROTECT:
-		err = table_protect(&w->gather, BASE + 1030 * FRAME_BYTES, BASE + 2561 * FRAME_BYTES, 0, false);
+		err = table_protect(&w->gather, BASE + 1030 * FRAME_BYTES, BASE + 2561 * FRAME_BYTES, 0, 0, false);
 		for (unsigned i = 1030; !err && i < 2561; i++)
 			if (w->model[i])
 				w->model[i] = leaf_with(&w->table, w->model[i], 0, RIGHTS);
