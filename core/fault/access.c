@@ -149,8 +149,8 @@ static uint32_t atomic_result(int op, uint32_t was, uint32_t operand, uint32_t e
 	return was == expected ? operand : was;
 }
 
-/* One or two bytes, as part of the word that they lie in: not every processor has atomic operations on less than a word (RISC-V), and
- * a compiler would call a library for them. */
+/* One or two bytes, as part of the word that they lie in: not every processor has atomic operations on less than a word
+ * (RISC-V), and a compiler would call a library for them. */
 static uint32_t atomic_part(uint8_t *host, unsigned bytes, int op, uint32_t operand, uint32_t expected)
 {
 	unsigned at = (unsigned)((uintptr_t)host & 3);
@@ -160,7 +160,8 @@ static uint32_t atomic_part(uint8_t *host, unsigned bytes, int op, uint32_t oper
 
 	do {
 		was = seen >> shift & mask;
-		next = (seen & ~(mask << shift)) | (atomic_result(op, was, operand & mask, expected & mask) & mask) << shift;
+		next = atomic_result(op, was, operand & mask, expected & mask) & mask;
+		next = (seen & ~(mask << shift)) | next << shift;
 	} while (!__atomic_compare_exchange_n(word, &seen, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
 	return was;
 }

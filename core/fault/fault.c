@@ -61,8 +61,8 @@ static int need_history(struct fault *f)
 	return anon_prepare(f->mm, f->vma) ? fault_error(f, -SAMARA_ENOMEM, 0, 0) : 0;
 }
 
-/* The entry allows the access already.  A processor that leaves accessed and dirty to software (RISC-V without Svadu) faults until they
- * are set. */
+/* The entry allows the access already.  A processor that leaves accessed and dirty to software (RISC-V without Svadu)
+ * faults until they are set. */
 static int fault_mark(const struct fault *f, uint64_t *slot, uint64_t seen)
 {
 	struct table *table = &f->mm->table;

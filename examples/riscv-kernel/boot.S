@@ -1,7 +1,7 @@
 /* boot.S - the way in, from the machine and from user programs, and the disk's contents.
  *
- * One hart, M-mode, physical addresses.  While a program runs mscratch holds its struct trap_frame and mtvec names trap_entry; while
- * the kernel runs mtvec names kernel_trap, which is the end: the kernel makes no page fault. */
+ * One hart, M-mode, physical addresses.  While a program runs mscratch holds its struct trap_frame and mtvec names
+ * trap_entry; while the kernel runs mtvec names kernel_trap, which is the end: the kernel makes no page fault. */
 	.section .text.boot, "ax"
 	.globl _start
 _start:

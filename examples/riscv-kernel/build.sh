@@ -1,6 +1,6 @@
 #!/bin/sh
 # build.sh - the kernel and its programs, and the programs for Linux on this machine.  usage: build.sh OUT
-# OUT/kernel.elf; OUT/NAME.elf (RISC-V: in the kernel, and for qemu-riscv64); OUT/NAME.native (x86-64, where this machine is one).
+# OUT/kernel.elf; OUT/NAME.elf (RISC-V: in the kernel); OUT/NAME.native (x86-64, where this machine is one).
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..

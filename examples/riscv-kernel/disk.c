@@ -1,7 +1,8 @@
-/* disk.c - files: the programs, and one file of text that can be written to, in memory that only read_page and write_page touch.
+/* disk.c - files: the programs, and one file of text that can be written to, in memory that only read_page and
+ * write_page touch.
  *
- * An inode lives while something has the file open or mapped; when the last reference goes, what was written back is what the
- * next open finds. */
+ * An inode lives while something has the file open or mapped; when the last reference goes, what was written back is
+ * what the next open finds. */
 #include "kernel.h"
 
 #define TEXT_ROOM (64 << 10)
@@ -59,8 +60,11 @@ static void disk_release(void *self)
 	f->inode = NULL;
 }
 
-static const struct samara_inode_ops disk_ops = { .size = sizeof(disk_ops), .release = disk_release, .read_page = disk_read_page,
-	.write_page = disk_write_page, .set_size = disk_set_size };
+static const struct samara_inode_ops disk_ops = { .size = sizeof(disk_ops),
+	.release = disk_release,
+	.read_page = disk_read_page,
+	.write_page = disk_write_page,
+	.set_size = disk_set_size };
 
 /* A thousand lines of ten bytes; the test makes the same file. */
 void disk_reset(void)
@@ -75,7 +79,9 @@ void disk_reset(void)
 	}
 	files[n++] = (struct disk_file){ .name = TEXT_NAME, .data = text, .bytes = 10000, .room = TEXT_ROOM, .ino = 2 };
 	/* without room: only ever opened for reading */
-	files[n++] = (struct disk_file){ .name = DISK_VDSO, .data = (unsigned char *)(uintptr_t)vdso, .bytes = sizeof(vdso), .ino = 3 };
+	files[n++] = (struct disk_file){
+		.name = DISK_VDSO, .data = (unsigned char *)(uintptr_t)vdso, .bytes = sizeof(vdso), .ino = 3
+	};
 	for (const struct disk_program *p = disk_programs; p->name; p++, n++) {
 		if (n == sizeof(files) / sizeof(files[0]))
 			kernel_panic("too many programs");

@@ -1,8 +1,8 @@
 /* kernel.h - a kernel whose whole memory management is samara: processes, files, traps.
  *
- * One hart.  The kernel runs in M-mode on physical addresses and is never interrupted; programs run in U-mode on page tables that
- * samara built and the machine walks.  The kernel reaches a program's memory by samara_load and samara_store alone.
- * A system call runs to its end, or leaves the program where it was and is made again (wait4).
+ * One hart.  The kernel runs in M-mode on physical addresses and is never interrupted; programs run in U-mode on page
+ * tables that samara built and the machine walks.  The kernel reaches a program's memory by samara_load and
+ * samara_store alone. A system call runs to its end, or leaves the program where it was and is made again (wait4).
  */
 #ifndef KERNEL_H
 #define KERNEL_H

@@ -70,9 +70,14 @@ static const struct format {
 static void machine_create(const struct format *format)
 {
 	uint64_t heap = ((uint64_t)kernel_end + PAGE - 1) & ~(PAGE - 1), frames = heap + HEAP_BYTES;
-	struct samara_config config = { .size = sizeof(config), .memory = (void *)frames, .memory_pages = (RAM_END - frames) / PAGE,
-		.total_pages = (RAM_END - frames) / PAGE, .first_pfn = frames / PAGE, .table_format = format->table_format,
-		.no_vsyscall = 1, .hardware_walks = 1 };
+	struct samara_config config = { .size = sizeof(config),
+		.memory = (void *)frames,
+		.memory_pages = (RAM_END - frames) / PAGE,
+		.total_pages = (RAM_END - frames) / PAGE,
+		.first_pfn = frames / PAGE,
+		.table_format = format->table_format,
+		.no_vsyscall = 1,
+		.hardware_walks = 1 };
 
 	bare_init(&kernel.bare, (void *)heap, HEAP_BYTES, UART, power_off);
 	if (samara_create(&kernel.bare.port, &config, &kernel.vm))
@@ -150,7 +155,8 @@ void kernel_main(void)
 	uint64_t everything = ~0ull >> 10, napot_rwx = 0x1f, timer = 1 << 7;
 
 	/* physical memory protection: U-mode may use what page tables give it */
-	__asm__ volatile("csrw pmpaddr0, %0; csrw pmpcfg0, %1; csrs mie, %2" :: "r"(everything), "r"(napot_rwx), "r"(timer));
+	__asm__ volatile(
+		"csrw pmpaddr0, %0; csrw pmpcfg0, %1; csrs mie, %2" ::"r"(everything), "r"(napot_rwx), "r"(timer));
 	machine_create(&formats[0]);
 	process_tick();
 	program_ended();

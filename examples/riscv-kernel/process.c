@@ -1,7 +1,7 @@
 /* process.c - processes: made, forked, run in turn, ended.
  *
- * A process that is not FREE or ZOMBIE has a space of its own.  Spaces are switched by writing satp; the fence after it stands in for
- * address-space identifiers, which this kernel does not use. */
+ * A process that is not FREE or ZOMBIE has a space of its own.  Spaces are switched by writing satp; the fence after it
+ * stands in for address-space identifiers, which this kernel does not use. */
 #include "kernel.h"
 
 #define STACK_BYTES (128 << 10)
@@ -36,14 +36,17 @@ static int map_segment(struct samara_mm *mm, const struct elf_segment *s, struct
 	static const char zeroes[PAGE];
 	uint64_t start = s->vaddr & ~(PAGE - 1), lead = s->vaddr - start, file_end = s->vaddr + s->filesz;
 	uint64_t pages_end = (file_end + PAGE - 1) & ~(PAGE - 1), end = s->vaddr + s->memsz;
-	uint64_t prot = (s->flags & 4 ? SAMARA_PROT_READ : 0) | (s->flags & 2 ? SAMARA_PROT_WRITE : 0) | (s->flags & 1 ? SAMARA_PROT_EXEC : 0);
+	uint64_t prot = (s->flags & 4 ? SAMARA_PROT_READ : 0) | (s->flags & 2 ? SAMARA_PROT_WRITE : 0) |
+		(s->flags & 1 ? SAMARA_PROT_EXEC : 0);
 	int64_t err = 0;
 
 	if (s->filesz)
-		err = samara_mmap(mm, start, lead + s->filesz, prot, SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED_NOREPLACE, file, s->offset - lead);
+		err = samara_mmap(mm, start, lead + s->filesz, prot, SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED_NOREPLACE,
+			file, s->offset - lead);
 	if (err < 0 || end <= file_end)
 		return err < 0 ? (int)err : 0;
-	if (s->filesz && pages_end > file_end && samara_store(mm, file_end, zeroes, pages_end - file_end, NULL) != pages_end - file_end)
+	if (s->filesz && pages_end > file_end &&
+		samara_store(mm, file_end, zeroes, pages_end - file_end, NULL) != pages_end - file_end)
 		return -SAMARA_ENOMEM;
 	if (!s->filesz)
 		pages_end = start;
@@ -56,7 +59,9 @@ static int map_segment(struct samara_mm *mm, const struct elf_segment *s, struct
 int process_exec(struct process *p, const char *name)
 {
 	uint64_t stack_top = kernel.task_size - 0x10000, end = 0;
-	struct samara_mm_params params = { .size = sizeof(params), .task_size = kernel.task_size, .start_stack = stack_top - 64 };
+	struct samara_mm_params params = {
+		.size = sizeof(params), .task_size = kernel.task_size, .start_stack = stack_top - 64
+	};
 	struct elf_segment segments[HEADERS];
 	struct elf_header header;
 	struct samara_file *file;
@@ -64,8 +69,10 @@ int process_exec(struct process *p, const char *name)
 
 	if (err)
 		return (int)err;
-	if (samara_file_read(file, 0, &header, sizeof(header)) != sizeof(header) || header.machine != 243 || header.phnum > HEADERS ||
-	    samara_file_read(file, header.phoff, segments, header.phnum * sizeof(*segments)) < (int64_t)(header.phnum * sizeof(*segments)))
+	if (samara_file_read(file, 0, &header, sizeof(header)) != sizeof(header) || header.machine != 243 ||
+		header.phnum > HEADERS ||
+		samara_file_read(file, header.phoff, segments, header.phnum * sizeof(*segments)) <
+			(int64_t)(header.phnum * sizeof(*segments)))
 		kernel_panic("not a program");
 	for (unsigned i = 0; i < header.phnum; i++)
 		if (segments[i].type == 1 && segments[i].vaddr + segments[i].memsz > end)
@@ -204,7 +211,8 @@ void process_run(void)
 		if (p->state == RUNNABLE) {
 			kernel.current = p;
 			p->switches++;
-			__asm__ volatile("csrw satp, %0" :: "r"(kernel.satp_mode << 60 | samara_table_root(p->mm)) : "memory");
+			__asm__ volatile("csrw satp, %0" ::"r"(kernel.satp_mode << 60 | samara_table_root(p->mm))
+					 : "memory");
 			bare_fence();
 			trap_return(&p->frame);
 		}

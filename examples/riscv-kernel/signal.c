@@ -1,6 +1,7 @@
 /* signal.c - signals that a program's own access causes: rt_sigaction(2), the frame on its stack, rt_sigreturn(2).
  *
- * The frame is Linux's on RISC-V, so that a handler finds si_code, si_addr and the program counter where it finds them there. */
+ * The frame is Linux's on RISC-V, so that a handler finds si_code, si_addr and the program counter where it finds them
+ * there. */
 #include "kernel.h"
 
 #define SA_ONSTACK 0x08000000u

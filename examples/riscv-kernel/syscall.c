@@ -43,7 +43,8 @@ static int copy_string(struct process *p, uint64_t at, char *to, size_t room)
 
 static int64_t do_open(struct process *p, uint64_t name_at, uint64_t flags)
 {
-	static const unsigned modes[4] = { SAMARA_FMODE_READ, SAMARA_FMODE_WRITE, SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, 0 };
+	static const unsigned modes[4] = { SAMARA_FMODE_READ, SAMARA_FMODE_WRITE,
+		SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, 0 };
 	struct samara_file *file;
 	char name[64];
 	int err = copy_string(p, name_at, name, sizeof(name));

@@ -11,8 +11,9 @@ void process_tick(void)
 	kernel.ticks++;
 }
 
-/* samara makes the entry; the fence drops what the machine may have cached of the entry that was not valid, which RISC-V allows.  An
- * entry that only lacked accessed or dirty comes here too, where the machine leaves them to software. */
+/* samara makes the entry; the fence drops what the machine may have cached of the entry that was not valid, which
+ * RISC-V allows.  An entry that only lacked accessed or dirty comes here too, where the machine leaves them to
+ * software. */
 static void page_fault(struct process *p, unsigned access, uint64_t addr)
 {
 	struct samara_signal why;

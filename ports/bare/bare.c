@@ -1,8 +1,8 @@
 /* bare.c - the bare port (bare.h).
  *
- * The heap is a list of free blocks in the order of their addresses.  A caller of free knows the size, so blocks in use have no header;
- * sizes are multiples of 64 bytes, which is also what a free block needs for its own words.  What always holds: no
- * two free blocks touch, and free_bytes is the sum of their sizes.
+ * The heap is a list of free blocks in the order of their addresses.  A caller of free knows the size, so blocks in use
+ * have no header; sizes are multiples of 64 bytes, which is also what a free block needs for its own words.  What
+ * always holds: no two free blocks touch, and free_bytes is the sum of their sizes.
  */
 #include "ports/bare/bare.h"
 
@@ -136,8 +136,13 @@ void bare_init(struct bare *bare, void *heap, size_t bytes, volatile unsigned ch
 	uintptr_t end = ((uintptr_t)heap + bytes) & ~(uintptr_t)(GRAIN - 1);
 
 	*bare = (struct bare){ .uart = uart, .power_off = power_off };
-	bare->port = (struct samara_port){ .size = sizeof(bare->port), .self = bare, .alloc = port_alloc, .free = port_free,
-		.log = port_log, .panic = port_panic, .invalidate = port_invalidate };
+	bare->port = (struct samara_port){ .size = sizeof(bare->port),
+		.self = bare,
+		.alloc = port_alloc,
+		.free = port_free,
+		.log = port_log,
+		.panic = port_panic,
+		.invalidate = port_invalidate };
 	if (end <= start)
 		return;
 	bare->free = (struct bare_block *)start;

@@ -1,13 +1,14 @@
-/* bare.h - the port for a RISC-V machine without an operating system: metadata from a piece of RAM, sfence.vma, a 16550 UART.
+/* bare.h - the port for a RISC-V machine without an operating system: metadata from a piece of RAM, sfence.vma, a 16550
+ * UART.
  *
  *      static struct bare bare;
  *      bare_init(&bare, heap, heap_bytes, (volatile unsigned char *)0x10000000, power_off);
  *      config.memory = ram; config.first_pfn = (uintptr_t)ram >> 12; config.hardware_walks = 1;
  *      samara_create(&bare.port, &config, &vm);
  *
- * For one hart that enters samara with interrupts off (a kernel that is not preempted): one thread at a time, so there is nothing
- * to sleep on, no reader beside a writer, and what is deferred is reclaimed at once.  A second hart needs wait and wake
- * (or one lock around every call), and an invalidate that interrupts the other hart.
+ * For one hart that enters samara with interrupts off (a kernel that is not preempted): one thread at a time, so there
+ * is nothing to sleep on, no reader beside a writer, and what is deferred is reclaimed at once.  A second hart needs
+ * wait and wake (or one lock around every call), and an invalidate that interrupts the other hart.
  *
  * memory.c is for programs without a C library: the memcpy, memset, memmove and memcmp that a compiler may call.
  */

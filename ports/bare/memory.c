@@ -1,5 +1,5 @@
-/* memory.c - what a compiler may call even in freestanding code.  Build it with -fno-tree-loop-distribute-patterns, or a
- * loop here may become a call of itself. */
+/* memory.c - what a compiler may call even in freestanding code.  Build it with -fno-tree-loop-distribute-patterns, or
+ * a loop here may become a call of itself. */
 #include <stddef.h>
 #include <stdint.h>
 

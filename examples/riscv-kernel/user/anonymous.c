@@ -20,7 +20,8 @@ static void rights(void)
 	say("mprotect over the hole", sys_mprotect(BASE, 8 * PAGE, PROT_READ));
 	say_poke("before the hole it happened", BASE + 3 * PAGE, 1);
 	say_poke("behind it it did not", BASE + 5 * PAGE, 1);
-	say("fill the hole, no replacing", sys_mmap(BASE + 4 * PAGE, PAGE, RW, FIXED | MAP_FIXED_NOREPLACE, -1, 0) == (long)(BASE + 4 * PAGE));
+	say("fill the hole, no replacing",
+		sys_mmap(BASE + 4 * PAGE, PAGE, RW, FIXED | MAP_FIXED_NOREPLACE, -1, 0) == (long)(BASE + 4 * PAGE));
 	say("a second time", sys_mmap(BASE + 4 * PAGE, PAGE, RW, FIXED | MAP_FIXED_NOREPLACE, -1, 0));
 	say_peek("it is new", BASE + 4 * PAGE);
 	for (unsigned i = 0; i < forty_two_bytes; i++)
@@ -87,10 +88,12 @@ static void advice(void)
 	say("  resident", (vec[0] & 1) + (vec[1] & 1) + (vec[2] & 1) + (vec[3] & 1));
 	say("locked is needed", sys_madvise(BASE, PAGE, MADV_DONTNEED));
 	say("unlock", sys_munlock(BASE, 4 * PAGE));
-	say("map and fill", sys_mmap(BASE + 16 * PAGE, 4 * PAGE, RW, FIXED | MAP_POPULATE, -1, 0) == (long)(BASE + 16 * PAGE));
+	say("map and fill",
+		sys_mmap(BASE + 16 * PAGE, 4 * PAGE, RW, FIXED | MAP_POPULATE, -1, 0) == (long)(BASE + 16 * PAGE));
 	say("mincore", sys_mincore(BASE + 16 * PAGE, 4 * PAGE, vec));
 	say("  resident", (vec[0] & 1) + (vec[1] & 1) + (vec[2] & 1) + (vec[3] & 1));
-	say("populate what is read only", sys_mprotect(BASE, PAGE, PROT_READ) + sys_madvise(BASE, PAGE, MADV_POPULATE_WRITE));
+	say("populate what is read only",
+		sys_mprotect(BASE, PAGE, PROT_READ) + sys_madvise(BASE, PAGE, MADV_POPULATE_WRITE));
 }
 
 int program(void)

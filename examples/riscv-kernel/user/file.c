@@ -1,4 +1,5 @@
-/* file.c - a file mapped shared and private: what each sees of the others and of read and write; its end; memfd and seals. */
+/* file.c - a file mapped shared and private: what each sees of the others and of read and write; its end; memfd and
+ * seals. */
 #include "user.h"
 
 #define SHARED BASE
@@ -108,7 +109,8 @@ static void memory_file(void)
 	say("size", sys_ftruncate(fd, 3 * PAGE));
 	say("map", sys_mmap(SHARED, 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0) == (long)SHARED);
 	put(SHARED + PAGE, "on paper.");
-	say("map a part elsewhere", sys_mmap(PRIVATE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, PAGE) == (long)PRIVATE);
+	say("map a part elsewhere",
+		sys_mmap(PRIVATE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, PAGE) == (long)PRIVATE);
 	show("the same", bytes_at(PRIVATE));
 	say_peek("behind its end", SHARED + 3 * PAGE);
 	say("a hole", sys_madvise(SHARED + PAGE, PAGE, MADV_REMOVE));

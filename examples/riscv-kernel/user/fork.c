@@ -1,4 +1,5 @@
-/* fork.c - fork: copies on write both ways, three generations, what is shared, advice about children, how children end. */
+/* fork.c - fork: copies on write both ways, three generations, what is shared, advice about children,
+ * how children end. */
 #include "user.h"
 
 #define SHARED (BASE + 64 * PAGE)

@@ -1,4 +1,5 @@
-/* guard.c - guard pages, and a handler that repairs: memory that comes when it is asked for, barriers of a collector. */
+/* guard.c - guard pages, and a handler that repairs: memory that comes when it is asked for,
+ * barriers of a collector. */
 #include "user.h"
 
 /* What was forbidden is allowed; what was missing is mapped. */

@@ -34,19 +34,25 @@ int program(void)
 	say("may move", at > 0 && at != (long)BASE);
 	check("contents", (unsigned long)at, 4);
 	say_peek("gone from here", BASE);
-	say("back, fixed", sys_mremap((unsigned long)at, 16 * PAGE, 6 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 32 * PAGE) == (long)(BASE + 32 * PAGE));
+	say("back, fixed",
+		sys_mremap((unsigned long)at, 16 * PAGE, 6 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 32 * PAGE) ==
+			(long)(BASE + 32 * PAGE));
 	check("contents", BASE + 32 * PAGE, 4);
 	say_peek("shorter", BASE + 38 * PAGE);
 	say("smaller", sys_mremap(BASE + 32 * PAGE, 6 * PAGE, 2 * PAGE, 0, 0) == (long)(BASE + 32 * PAGE));
 	say_peek("its end", BASE + 34 * PAGE);
-	say("leave the old one", sys_mremap(BASE + 32 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED, BASE + 48 * PAGE) ==
-		(long)(BASE + 48 * PAGE));
+	say("leave the old one",
+		sys_mremap(BASE + 32 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED,
+			BASE + 48 * PAGE) == (long)(BASE + 48 * PAGE));
 	check("contents", BASE + 48 * PAGE, 2);
 	say_peek("the old one is empty", BASE + 32 * PAGE);
-	say("onto another", sys_mremap(BASE + 48 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 8 * PAGE) == (long)(BASE + 8 * PAGE));
+	say("onto another",
+		sys_mremap(BASE + 48 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 8 * PAGE) ==
+			(long)(BASE + 8 * PAGE));
 	check("contents", BASE + 8 * PAGE, 2);
 
-	say("overlapping", sys_mremap(BASE + 8 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 9 * PAGE));
+	say("overlapping",
+		sys_mremap(BASE + 8 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 9 * PAGE));
 	say("odd place", sys_mremap(BASE + 8 * PAGE + 1, PAGE, PAGE, 0, 0));
 	say("odd flags", sys_mremap(BASE + 8 * PAGE, PAGE, PAGE, 64, 0));
 	say("fixed without may move", sys_mremap(BASE + 8 * PAGE, PAGE, PAGE, MREMAP_FIXED, BASE));
@@ -58,11 +64,15 @@ int program(void)
 	moved = BASE + 0x40000000;
 	sys_mmap(BASE + 0x10000000, 2 * large, RW, FIXED, -1, 0);
 	fill(BASE + 0x10000000, 1024);
-	say("large", sys_mremap(BASE + 0x10000000, 2 * large, 2 * large, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == (long)moved);
+	say("large",
+		sys_mremap(BASE + 0x10000000, 2 * large, 2 * large, MREMAP_MAYMOVE | MREMAP_FIXED, moved) ==
+			(long)moved);
 	check("contents", moved, 1024);
 	say_peek("gone", BASE + 0x10000000 + large);
 	if (!sys_fork()) {
-		say("child moves it", sys_mremap(moved, 2 * large, 2 * large, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 0x20000000) == (long)(BASE + 0x20000000));
+		say("child moves it",
+			sys_mremap(moved, 2 * large, 2 * large, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 0x20000000) ==
+				(long)(BASE + 0x20000000));
 		*words_at(BASE + 0x20000000) = 5;
 		check("child: contents but one", BASE + 0x20000000, 1024);
 		sys_exit(0);
@@ -74,7 +84,9 @@ int program(void)
 	sys_mmap(BASE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
 	say("a file's mapping, larger", sys_mremap(BASE, PAGE, 2 * PAGE, 0, 0) == (long)BASE);
 	say_peek("its second page", BASE + PAGE + 4);
-	say("a copy of what is shared", sys_mremap(BASE, 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 64 * PAGE) == (long)(BASE + 64 * PAGE));
+	say("a copy of what is shared",
+		sys_mremap(BASE, 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE + 64 * PAGE) ==
+			(long)(BASE + 64 * PAGE));
 	say("both there", peek(BASE + 3) >= 0 && peek(BASE + 3) == peek(BASE + 64 * PAGE + 3));
 	return 0;
 }

@@ -1,5 +1,5 @@
-/* switch.c - four spaces with different data at the same addresses, switched by the timer alone: nobody yields, and each waits
- * for all the others. */
+/* switch.c - four spaces with different data at the same addresses, switched by the timer alone: nobody yields, and
+ * each waits for all the others. */
 #include "user.h"
 
 #define SPACES 4

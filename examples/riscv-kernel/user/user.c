@@ -2,10 +2,34 @@
 #include "user.h"
 
 #if defined(__x86_64__)
-enum { NR_read = 0, NR_write = 1, NR_close = 3, NR_mmap = 9, NR_mprotect = 10, NR_munmap = 11, NR_brk = 12, NR_sigaction = 13, NR_pread = 17,
-	NR_pwrite = 18, NR_yield = 24, NR_mremap = 25, NR_msync = 26, NR_mincore = 27, NR_madvise = 28, NR_clone = 56, NR_wait4 = 61,
-	NR_fcntl = 72, NR_fsync = 74, NR_ftruncate = 77, NR_sigaltstack = 131, NR_mlock = 149, NR_munlock = 150, NR_exit = 231,
-	NR_openat = 257, NR_memfd_create = 319 };
+enum {
+	NR_read = 0,
+	NR_write = 1,
+	NR_close = 3,
+	NR_mmap = 9,
+	NR_mprotect = 10,
+	NR_munmap = 11,
+	NR_brk = 12,
+	NR_sigaction = 13,
+	NR_pread = 17,
+	NR_pwrite = 18,
+	NR_yield = 24,
+	NR_mremap = 25,
+	NR_msync = 26,
+	NR_mincore = 27,
+	NR_madvise = 28,
+	NR_clone = 56,
+	NR_wait4 = 61,
+	NR_fcntl = 72,
+	NR_fsync = 74,
+	NR_ftruncate = 77,
+	NR_sigaltstack = 131,
+	NR_mlock = 149,
+	NR_munlock = 150,
+	NR_exit = 231,
+	NR_openat = 257,
+	NR_memfd_create = 319
+};
 #define PC_OFFSET 168 /* of the program counter in ucontext */
 #define SA_RESTORER 0x04000000ul
 
@@ -14,7 +38,10 @@ static long call(long nr, long a, long b, long c, long d, long e, long f)
 	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
 	long result;
 
-	__asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
 	return result;
 }
 
@@ -27,23 +54,48 @@ __asm__(".text\n.globl _start\n_start: xor %ebp, %ebp\n and $-16, %rsp\n call be
 
 const unsigned char forty_two[] = { 0xb8, 42, 0, 0, 0, 0xc3 }; /* mov $42, %eax; ret */
 #elif defined(__riscv)
-enum { NR_fcntl = 25, NR_ftruncate = 46, NR_openat = 56, NR_close = 57, NR_read = 63, NR_write = 64, NR_pread = 67, NR_pwrite = 68, NR_fsync = 82,
-	NR_exit = 94, NR_yield = 124, NR_sigaltstack = 132, NR_sigaction = 134, NR_brk = 214, NR_munmap = 215, NR_mremap = 216, NR_clone = 220,
-	NR_mmap = 222, NR_mprotect = 226, NR_msync = 227, NR_mlock = 228, NR_munlock = 229, NR_mincore = 232, NR_madvise = 233, NR_wait4 = 260,
-	NR_memfd_create = 279 };
+enum {
+	NR_fcntl = 25,
+	NR_ftruncate = 46,
+	NR_openat = 56,
+	NR_close = 57,
+	NR_read = 63,
+	NR_write = 64,
+	NR_pread = 67,
+	NR_pwrite = 68,
+	NR_fsync = 82,
+	NR_exit = 94,
+	NR_yield = 124,
+	NR_sigaltstack = 132,
+	NR_sigaction = 134,
+	NR_brk = 214,
+	NR_munmap = 215,
+	NR_mremap = 216,
+	NR_clone = 220,
+	NR_mmap = 222,
+	NR_mprotect = 226,
+	NR_msync = 227,
+	NR_mlock = 228,
+	NR_munlock = 229,
+	NR_mincore = 232,
+	NR_madvise = 233,
+	NR_wait4 = 260,
+	NR_memfd_create = 279
+};
 #define PC_OFFSET 176
 #define SA_RESTORER 0ul
 
 static long call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	register long a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c, a3 __asm__("a3") = d, a4 __asm__("a4") = e,
-		a5 __asm__("a5") = f, a7 __asm__("a7") = nr;
+	register long a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c, a3 __asm__("a3") = d,
+			 a4 __asm__("a4") = e, a5 __asm__("a5") = f, a7 __asm__("a7") = nr;
 
 	__asm__ volatile("ecall" : "+r"(a0) : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a7) : "memory");
 	return a0;
 }
 
-__asm__(".text\n.globl _start\n_start: .option push\n .option norelax\n la gp, __global_pointer$\n .option pop\n call begin\n"
+__asm__(".text\n.globl _start\n_start: .option push\n .option norelax\n la gp, __global_pointer$\n .option pop\n call "
+	"begin\n"
 	".globl restore_signal\nrestore_signal: li a7, 139\n ecall\n"
 	".globl access_byte\naccess_byte: lbu a0, 0(a0)\n ret\n"
 	".globl store_byte\nstore_byte: sb a1, 0(a0)\n li a0, 0\n ret\n"
@@ -89,22 +141,41 @@ long sys_mmap(unsigned long addr, unsigned long length, int prot, int flags, int
 	return C(NR_mmap, addr, length, prot, flags, fd, offset);
 }
 long sys_munmap(unsigned long addr, unsigned long length) { return C(NR_munmap, addr, length, 0, 0, 0, 0); }
-long sys_mprotect(unsigned long addr, unsigned long length, int prot) { return C(NR_mprotect, addr, length, prot, 0, 0, 0); }
-long sys_mremap(unsigned long addr, unsigned long old_length, unsigned long new_length, int flags, unsigned long new_addr)
+long sys_mprotect(unsigned long addr, unsigned long length, int prot)
+{
+	return C(NR_mprotect, addr, length, prot, 0, 0, 0);
+}
+long sys_mremap(
+	unsigned long addr, unsigned long old_length, unsigned long new_length, int flags, unsigned long new_addr)
 {
 	return C(NR_mremap, addr, old_length, new_length, flags, new_addr, 0);
 }
-long sys_madvise(unsigned long addr, unsigned long length, int advice) { return C(NR_madvise, addr, length, advice, 0, 0, 0); }
+long sys_madvise(unsigned long addr, unsigned long length, int advice)
+{
+	return C(NR_madvise, addr, length, advice, 0, 0, 0);
+}
 long sys_mlock(unsigned long addr, unsigned long length) { return C(NR_mlock, addr, length, 0, 0, 0, 0); }
 long sys_munlock(unsigned long addr, unsigned long length) { return C(NR_munlock, addr, length, 0, 0, 0, 0); }
-long sys_msync(unsigned long addr, unsigned long length, int flags) { return C(NR_msync, addr, length, flags, 0, 0, 0); }
-long sys_mincore(unsigned long addr, unsigned long length, unsigned char *vec) { return C(NR_mincore, addr, length, vec, 0, 0, 0); }
+long sys_msync(unsigned long addr, unsigned long length, int flags)
+{
+	return C(NR_msync, addr, length, flags, 0, 0, 0);
+}
+long sys_mincore(unsigned long addr, unsigned long length, unsigned char *vec)
+{
+	return C(NR_mincore, addr, length, vec, 0, 0, 0);
+}
 unsigned long sys_brk(unsigned long brk) { return (unsigned long)C(NR_brk, brk, 0, 0, 0, 0, 0); }
 long sys_open(const char *name, int flags) { return C(NR_openat, -100, name, flags, 0, 0, 0); }
 long sys_close(int fd) { return C(NR_close, fd, 0, 0, 0, 0, 0); }
 long sys_read(int fd, void *to, unsigned long bytes) { return C(NR_read, fd, to, bytes, 0, 0, 0); }
-long sys_pread(int fd, void *to, unsigned long bytes, unsigned long offset) { return C(NR_pread, fd, to, bytes, offset, 0, 0); }
-long sys_pwrite(int fd, const void *from, unsigned long bytes, unsigned long offset) { return C(NR_pwrite, fd, from, bytes, offset, 0, 0); }
+long sys_pread(int fd, void *to, unsigned long bytes, unsigned long offset)
+{
+	return C(NR_pread, fd, to, bytes, offset, 0, 0);
+}
+long sys_pwrite(int fd, const void *from, unsigned long bytes, unsigned long offset)
+{
+	return C(NR_pwrite, fd, from, bytes, offset, 0, 0);
+}
 long sys_ftruncate(int fd, unsigned long size) { return C(NR_ftruncate, fd, size, 0, 0, 0, 0); }
 long sys_fsync(int fd) { return C(NR_fsync, fd, 0, 0, 0, 0, 0); }
 long sys_fcntl(int fd, int what, long value) { return C(NR_fcntl, fd, what, value, 0, 0, 0); }
@@ -184,7 +255,8 @@ static void on_fault(int signo, void *info, void *context)
 static void set_signals(void (*handler)(int, void *, void *))
 {
 	/* SA_SIGINFO, SA_ONSTACK */
-	unsigned long action[4] = { (unsigned long)handler, 4 | 0x08000000 | SA_RESTORER, SA_RESTORER ? (unsigned long)restore_signal : 0, 0 };
+	unsigned long action[4] = { (unsigned long)handler, 4 | 0x08000000 | SA_RESTORER,
+		SA_RESTORER ? (unsigned long)restore_signal : 0, 0 };
 
 	C(NR_sigaction, SIGSEGV, action, 0, 8, 0, 0);
 	C(NR_sigaction, SIGBUS, action, 0, 8, 0, 0);

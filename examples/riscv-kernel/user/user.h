@@ -1,7 +1,7 @@
 /* user.h - what the programs stand on: Linux's system calls, lines of text, accesses that may fault.  No C library.
  *
- * One source runs on this kernel (RISC-V), and on Linux (RISC-V, x86-64).  What is printed is the same everywhere: results, errnos, signals
- * and data; addresses only where MAP_FIXED chose them, else as distances. */
+ * One source runs on this kernel (RISC-V), and on Linux (RISC-V, x86-64).  What is printed is the same everywhere:
+ * results, errnos, signals and data; addresses only where MAP_FIXED chose them, else as distances. */
 #ifndef USER_H
 #define USER_H
 
@@ -13,12 +13,29 @@
 
 /* asm-generic/mman.h and its like: the same numbers on both architectures */
 enum { PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, RW = 3 };
-enum { MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_GROWSDOWN = 0x100, MAP_POPULATE = 0x8000,
-	MAP_FIXED_NOREPLACE = 0x100000, ANON = MAP_PRIVATE | MAP_ANONYMOUS, FIXED = ANON | MAP_FIXED };
+enum {
+	MAP_SHARED = 1,
+	MAP_PRIVATE = 2,
+	MAP_FIXED = 0x10,
+	MAP_ANONYMOUS = 0x20,
+	MAP_GROWSDOWN = 0x100,
+	MAP_POPULATE = 0x8000,
+	MAP_FIXED_NOREPLACE = 0x100000,
+	ANON = MAP_PRIVATE | MAP_ANONYMOUS,
+	FIXED = ANON | MAP_FIXED
+};
 enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2, MREMAP_DONTUNMAP = 4 };
 enum { MS_ASYNC = 1, MS_INVALIDATE = 2, MS_SYNC = 4 };
-enum { MADV_DONTNEED = 4, MADV_FREE = 8, MADV_REMOVE = 9, MADV_DONTFORK = 10, MADV_WIPEONFORK = 18, MADV_POPULATE_WRITE = 23,
-	MADV_GUARD_INSTALL = 102, MADV_GUARD_REMOVE = 103 };
+enum {
+	MADV_DONTNEED = 4,
+	MADV_FREE = 8,
+	MADV_REMOVE = 9,
+	MADV_DONTFORK = 10,
+	MADV_WIPEONFORK = 18,
+	MADV_POPULATE_WRITE = 23,
+	MADV_GUARD_INSTALL = 102,
+	MADV_GUARD_REMOVE = 103
+};
 enum { O_RDONLY = 0, O_RDWR = 2, SIGBUS = 7, SIGSEGV = 11 };
 enum { F_ADD_SEALS = 1033, F_SEAL_WRITE = 8, MFD_ALLOW_SEALING = 2 };
 
@@ -26,7 +43,8 @@ enum { F_ADD_SEALS = 1033, F_SEAL_WRITE = 8, MFD_ALLOW_SEALING = 2 };
 long sys_mmap(unsigned long addr, unsigned long length, int prot, int flags, int fd, unsigned long offset);
 long sys_munmap(unsigned long addr, unsigned long length);
 long sys_mprotect(unsigned long addr, unsigned long length, int prot);
-long sys_mremap(unsigned long addr, unsigned long old_length, unsigned long new_length, int flags, unsigned long new_addr);
+long sys_mremap(
+	unsigned long addr, unsigned long old_length, unsigned long new_length, int flags, unsigned long new_addr);
 long sys_madvise(unsigned long addr, unsigned long length, int advice);
 long sys_mlock(unsigned long addr, unsigned long length);
 long sys_munlock(unsigned long addr, unsigned long length);
@@ -55,7 +73,8 @@ void end_line(void);
 /* "what: n" */
 void say(const char *what, long n);
 
-/* Accesses that may fault.  A fault that no handler repaired is told as what it was (signal, code, and where, from BASE). */
+/* Accesses that may fault.  A fault that no handler repaired is told as what it was (signal, code, and where, from
+ * BASE). */
 struct fault {
 	int signo, code;
 	unsigned long addr;
