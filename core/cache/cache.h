@@ -217,6 +217,8 @@ SAMARA_INTERNAL int inode_punch(struct samara_inode *inode, uint64_t start, uint
 SAMARA_INTERNAL int inode_grow(struct samara_inode *inode, uint64_t size_bytes);
 /* The bytes behind the end of the file in its last page, before the file grows over them. */
 SAMARA_INTERNAL void inode_zero_old_tail(struct samara_inode *inode);
+/* With a port that cannot wait: the page with the end of the file is being read, and cannot be zeroed. */
+SAMARA_INTERNAL bool inode_tail_is_busy(struct samara_inode *inode);
 /* the last reference is gone: every page goes, unwritten */
 SAMARA_INTERNAL void cache_destroy(struct samara_inode *inode);
 

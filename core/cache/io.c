@@ -122,6 +122,8 @@ static int file_begin_growth(struct samara_inode *inode, uint64_t offset, uint64
 {
 	int err = 0;
 
+	if (offset > inode->desc.size_bytes && inode_tail_is_busy(inode))
+		return -SAMARA_EAGAIN;
 	if (inode_has_backing(inode) && inode->ops.set_size)
 		err = inode->ops.set_size(inode->desc.self, end);
 	if (err < 0)

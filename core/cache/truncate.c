@@ -104,6 +104,13 @@ SAMARA_INTERNAL void inode_zero_old_tail(struct samara_inode *inode)
 		page_zero_part(inode, size >> FRAME_SHIFT, within, FRAME_BYTES);
 }
 
+SAMARA_INTERNAL bool inode_tail_is_busy(struct samara_inode *inode)
+{
+	uint64_t last = inode->desc.size_bytes >> FRAME_SHIFT;
+
+	return cache_range_is_busy(inode, last, last);
+}
+
 static int inode_ask_size(struct samara_inode *inode, uint64_t size_bytes)
 {
 	bool ask = inode_has_backing(inode) && inode->ops.set_size;
@@ -114,10 +121,9 @@ static int inode_ask_size(struct samara_inode *inode, uint64_t size_bytes)
 
 SAMARA_INTERNAL int inode_grow(struct samara_inode *inode, uint64_t size_bytes)
 {
-	uint64_t last = inode->desc.size_bytes >> FRAME_SHIFT;
 	int err;
 
-	if (cache_range_is_busy(inode, last, last))
+	if (inode_tail_is_busy(inode))
 		return -SAMARA_EAGAIN;
 	err = inode_ask_size(inode, size_bytes);
 	if (err)

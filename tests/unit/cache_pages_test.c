@@ -141,6 +141,28 @@ static void test_read_fails(void **state)
 	}
 }
 
+/* A write far behind the end zeroes the rest of the last page: while that is being read, the write comes too early. */
+static void test_growth_while_the_tail_is_read(void **state)
+{
+	struct samara_file *file;
+	struct yard y;
+
+	(void)state;
+	yard_open(&y, 128);
+	file = disk_file(y.vm, &disk, 4096 + 100, &disk_slow_ops);
+	disk.later = true;
+	assert_int_equal(samara_file_read(file, 4096, (char[1]){ 0 }, 1), -SAMARA_EAGAIN);
+	assert_int_equal(samara_file_write(file, 5 * 4096, "far", 3), -SAMARA_EAGAIN);
+	assert_int_equal(disk.sizes, 0);
+	disk_deliver(&disk, file->inode, 0);
+	disk.later = false;
+	assert_int_equal(samara_file_write(file, 5 * 4096, "far", 3), 3);
+	assert_int_equal(file->inode->desc.size_bytes, 5 * 4096 + 3);
+	expect_bytes(file, 0, 4096 + 100);
+	samara_file_put(file);
+	yard_close(&y);
+}
+
 /* With a port that cannot wait, a page that comes later is -EAGAIN until it is there. */
 static void test_read_later(void **state)
 {
@@ -464,6 +486,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_get), cmocka_unit_test(test_read_fails), cmocka_unit_test(test_read_later),
+		cmocka_unit_test(test_growth_while_the_tail_is_read),
 		cmocka_unit_test(test_readahead), cmocka_unit_test(test_reclaim), cmocka_unit_test(test_commit),
 		cmocka_unit_test(test_write_back), cmocka_unit_test(test_no_memory),
 	};
