@@ -118,7 +118,9 @@ static int remove_advice(const vma_t *vma, uint64_t start, uint64_t end)
 	if (offset + (end - start) > vma->file->inode->desc.max_bytes)
 		return -SAMARA_EFBIG;
 	switch (vma->file->inode->desc.kind) {
-	case SAMARA_INODE_REGULAR: case SAMARA_INODE_SHMEM: case SAMARA_INODE_HUGETLB:
+	case SAMARA_INODE_SHMEM: case SAMARA_INODE_HUGETLB: /* sealed after it was mapped */
+		return samara_inode_seals(vma->file->inode) & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE) ? -SAMARA_EPERM : 0;
+	case SAMARA_INODE_REGULAR:
 		return 0;
 	default:
 		return -SAMARA_EOPNOTSUPP;

@@ -109,6 +109,15 @@ static void smaps_counts(struct text *t, const struct smaps_sums *s, bool rollup
 	smaps_line(t, "Locked", s->pss_locked >> PSS_SHIFT);
 }
 
+static void smaps_key(struct text *t, const struct samara *vm, unsigned key)
+{
+	if (!vm->config.pkeys)
+		return;
+	text_string(t, "ProtectionKey:  ");
+	text_decimal(t, key, 8);
+	text_char(t, '\n');
+}
+
 static void smaps_mapping(struct text *t, const struct samara_read_guard *g, const vma_t *vma, const struct smaps_sums *s)
 	SAMARA_READS(*g);
 static void smaps_mapping(struct text *t, const struct samara_read_guard *g, const vma_t *vma, const struct smaps_sums *s)
@@ -122,11 +131,7 @@ static void smaps_mapping(struct text *t, const struct samara_read_guard *g, con
 	smaps_line(t, "MMUPageSize", page);
 	smaps_counts(t, s, false);
 	text_string(t, "THPeligible:           0\n");
-	if (g->mm->vm->config.pkeys) {
-		text_string(t, "ProtectionKey:  ");
-		text_decimal(t, (vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT, 8);
-		text_char(t, '\n');
-	}
+	smaps_key(t, g->mm->vm, (vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
 	text_string(t, "VmFlags: ");
 	t->used += samara_view_vmflags(g, vma, t->at + t->used, t->room - t->used);
 	text_char(t, '\n');
@@ -144,7 +149,9 @@ static int smaps_gate(struct samara_mm *mm, samara_sink *sink, void *self)
 	smaps_line(&t, "KernelPageSize", PAGE_SIZE);
 	smaps_line(&t, "MMUPageSize", PAGE_SIZE);
 	smaps_counts(&t, &none, false);
-	text_string(&t, "THPeligible:           0\nVmFlags: ex \n");
+	text_string(&t, "THPeligible:           0\n");
+	smaps_key(&t, mm->vm, 0);
+	text_string(&t, "VmFlags: ex \n");
 	return sink(self, room, t.used);
 }
 
