@@ -100,7 +100,8 @@ struct fuzz_mailbox {
 	struct { uint64_t sp; uint32_t flags, pad; uint64_t size; } altstack;
 	uint64_t fault_addr;      /* of the signal */
 	uint64_t done;            /* bytes that a run moved */
-	uint64_t room[2];
+	uint32_t keys, key_rights; /* the machine has protection keys; the register while FUZZ_DO_ACCESS has all rights */
+	uint64_t room;
 	unsigned char data[6000]; /* what pointer arguments point to */
 };
 

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "fuzz.h"
+#include "host.h"
 
 enum { FUZZ_IDLE = 0, FUZZ_ASKED = 1 };
 enum { SLOT_PAGES = 9, STACK_TOP = 3 * 4096, ALT_START = 3 * 4096, ALT_BYTES = 6 * 4096, VECTOR_PAGES = 16 };
@@ -39,6 +40,11 @@ OFFSET(fork_stack, 80);
 OFFSET(altstack, 88);
 OFFSET(fault_addr, 112);
 OFFSET(done, 120);
+
+/* Where there are protection keys, an access is made with all their rights (the register is put back afterwards): what a key
+ * forbids is the thread's business (docs/differences.md, 3), and a signal for it would end the access too early to compare. */
+OFFSET(keys, 128);
+OFFSET(key_rights, 132);
 
 /* A routine of FUZZ_DO_ACCESS gets the three arguments in rcx, rax and rdx; its answer is rax, of which the caller
  * takes as many bytes as the access has.  A run moves `rdx` bytes between rcx (the program's) and rax (the island's),
@@ -97,6 +103,15 @@ __asm__(
 	".Lfuzz_answer:\n"
 	"	mov %rax, 64(%rbx)\n"
 	".Lfuzz_finish:\n"
+	"	cmpl $0, 128(%rbx)\n"
+	"	je 1f\n"
+	"	cmpl $4, 4(%rbx)\n"
+	"	jne 1f\n"
+	"	mov 132(%rbx), %eax\n"
+	"	xor %ecx, %ecx\n"
+	"	xor %edx, %edx\n"
+	"	wrpkru\n"
+	"1:\n"
 	"	movl $0, (%rbx)\n"
 	"	mov $202, %eax\n"
 	"	mov %rbx, %rdi\n"
@@ -119,7 +134,21 @@ __asm__(
 	"	mov 24(%rbx), %rax\n"
 	"	mov 32(%rbx), %rdx\n"
 	"	movq $0, 120(%rbx)\n"
-	"	jmp *8(%rbx)\n"
+	"	cmpl $0, 128(%rbx)\n"
+	"	je 1f\n"
+	"	mov %rcx, %rsi\n"
+	"	mov %rax, %rdi\n"
+	"	mov %rdx, %r8\n"
+	"	xor %ecx, %ecx\n"
+	"	rdpkru\n"
+	"	mov %eax, 132(%rbx)\n"
+	"	xor %eax, %eax\n"
+	"	xor %edx, %edx\n"
+	"	wrpkru\n"
+	"	mov %rsi, %rcx\n"
+	"	mov %rdi, %rax\n"
+	"	mov %r8, %rdx\n"
+	"1:	jmp *8(%rbx)\n"
 	".Lfuzz_fork:\n"
 	"	mov 80(%rbx), %r12\n"
 	"	mov $56, %eax\n"
@@ -311,6 +340,7 @@ static void prepare_box(struct fuzz_mailbox *box)
 	memset(box, 0, sizeof(*box)); /* reaches into the lower, never used part of the stack */
 	box->altstack.sp = (uint64_t)box + ALT_START;
 	box->altstack.size = ALT_BYTES;
+	box->keys = host_pkeys();
 }
 
 /* In the child: the rest of its life is the loop.  glibc's restartable sequences would write to memory that goes

@@ -35,10 +35,13 @@ bool host_gbpages(void)
 
 bool host_pkeys(void)
 {
-	FILE *file = fopen("/proc/cpuinfo", "re");
+	static int have = -1; /* it does not change */
 	char line[4096];
-	bool have = false;
 
+	if (have >= 0)
+		return have;
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	have = 0;
 	while (file && fgets(line, sizeof(line), file))
 		if (!strncmp(line, "flags", 5))
 			have = strstr(line, " ospke") != NULL;
