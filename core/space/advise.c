@@ -137,6 +137,9 @@ static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
 		return false;
 	if (last < vma->start || last + HUGE_SIZE > vma->end)
 		return false;
+	/* a huge page of the file must be one of the mapping */
+	if (!vma_is_anonymous(vma) && (((vma->start >> PAGE_SHIFT) - vma->pgoff) & ((HUGE_SIZE >> PAGE_SHIFT) - 1)))
+		return false;
 	return vma_is_anonymous(vma) ? vma->anon_id != 0 : file_is(vma->file, SAMARA_INODE_SHMEM);
 }
 
