@@ -119,6 +119,12 @@ static inline bool inode_has_backing(const struct samara_inode *inode)
 	return inode->desc.kind == SAMARA_INODE_REGULAR || inode->desc.kind == SAMARA_INODE_DEVICE;
 }
 
+/* memfd_create(2), F_ADD_SEALS: neither written nor punched, nor mapped shared for writing any more. */
+static inline bool inode_write_sealed(const struct samara_inode *inode)
+{
+	return LOAD(inode->desc.seals) & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE);
+}
+
 /* -- index.c: the radix tree of pages (64 slots a node, dirty tags) -- */
 /* The page at `index` with a reference of the caller's, or NULL.  No lock needed. */
 SAMARA_INTERNAL struct frame *cache_find(struct samara_inode *inode, uint64_t index);

@@ -140,7 +140,7 @@ static int64_t file_write_all(struct samara_file *file, uint64_t offset, const c
 	uint64_t done = 0;
 	int err = 0;
 
-	if (seals & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE))
+	if (inode_write_sealed(inode))
 		return -SAMARA_EPERM;
 	/* the seal refuses the page that would make the file larger, not those before it */
 	if (!(seals & SAMARA_F_SEAL_GROW) && grows)

@@ -232,7 +232,7 @@ SAMARA_INTERNAL int inode_punch(struct samara_inode *inode, uint64_t start, uint
 	if (start >= end)
 		return 0;
 	(void)lock_write(&inode->size_lock, port, 0);
-	if (samara_inode_seals(inode) & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE))
+	if (inode_write_sealed(inode))
 		err = -SAMARA_EPERM;
 	else
 		err = inode_punch_held(inode, start, end);

@@ -29,14 +29,13 @@ SAMARA_INTERNAL bool fault_reclaim(struct samara *vm)
 
 static uint64_t own_entry(const struct fault *f, const struct frame *frame, bool written)
 {
-	unsigned rights = fault_rights(f->vma) | TABLE_ACCESSED | TABLE_OWN;
+	unsigned rights = TABLE_ACCESSED | TABLE_OWN;
 
 	if (f->vma->flags & VM_WRITE)
 		rights |= TABLE_WRITE | TABLE_DIRTY;
 	else if (written)
 		rights |= TABLE_DIRTY; /* forced */
-	return entry_make(&f->mm->table, frame_pfn(&f->mm->vm->frames, frame), rights, 0) |
-	       table_pkey_bits(&f->mm->table, vma_pkey(f->vma));
+	return fault_entry(f, frame, rights);
 }
 
 /* `entry` at a slot where nothing stands. */
@@ -58,12 +57,8 @@ SAMARA_INTERNAL int fault_anonymous(struct fault *f, uint64_t *slot)
 	bool write = f->access & SAMARA_WRITE;
 	struct frame *frame;
 
-	if (!write && !vm->config.no_zero_page) {
-		uint64_t entry = entry_make(&f->mm->table, frame_pfn(&vm->frames, vm->zero_page), fault_rights(f->vma) | TABLE_ACCESSED, 0) |
-			table_pkey_bits(&f->mm->table, vma_pkey(f->vma));
-
-		return install_if_empty(f, slot, entry) ? 0 : FAULT_RETRY;
-	}
+	if (!write && !vm->config.no_zero_page)
+		return install_if_empty(f, slot, fault_entry(f, vm->zero_page, TABLE_ACCESSED)) ? 0 : FAULT_RETRY;
 	frame = own_frame(f, f->addr, true);
 	if (UNLIKELY(!frame))
 		return fault_error(f, -SAMARA_ENOMEM, 0, 0);

@@ -62,9 +62,11 @@ SAMARA_INTERNAL void zap_all(struct samara_mm *mm); /* exit */
 SAMARA_INTERNAL void zap_protect(struct samara_mm *mm, const vma_t *vma, uint64_t start, uint64_t end); /* entries follow vma->flags */
 SAMARA_INTERNAL void zap_bits(struct samara_mm *mm, uint64_t start, uint64_t end, unsigned rights); /* every entry loses these */
 SAMARA_INTERNAL unsigned fault_rights(const vma_t *vma);
-static inline unsigned vma_pkey(const vma_t *vma)
+/* An entry of the VMA's for the frame: the VMA's rights and protection key, and `more`. */
+static inline uint64_t fault_entry(const struct fault *f, const struct frame *frame, unsigned more)
 {
-	return (unsigned)((vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+	return entry_make(&f->mm->table, frame_pfn(&f->mm->vm->frames, frame), fault_rights(f->vma) | more, 0) |
+	       table_pkey_bits(&f->mm->table, vma_pkey(f->vma));
 }
 /* mremap: the first makes all that the second needs (-ENOMEM: nothing was changed); nothing is mapped at the new place, and both ranges belong
  * to the caller. */

@@ -32,11 +32,9 @@ static uint64_t page_entry(const struct fault *f, const struct frame *page, unsi
 {
 	const vma_t *vma = f->vma;
 
-	rights |= fault_rights(vma);
 	if ((vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE) && !inode_has_backing(vma->file->inode))
 		rights |= TABLE_WRITE;
-	return entry_make(&f->mm->table, frame_pfn(&f->mm->vm->frames, page), rights, 0) |
-	       table_pkey_bits(&f->mm->table, vma_pkey(vma));
+	return fault_entry(f, page, rights);
 }
 
 /* What the cache has of the pages around, mapped where nothing stands.  `slot` is the place of f->addr. */

@@ -119,7 +119,7 @@ static int remove_advice(const vma_t *vma, uint64_t start, uint64_t end)
 		return -SAMARA_EFBIG;
 	switch (vma->file->inode->desc.kind) {
 	case SAMARA_INODE_SHMEM: case SAMARA_INODE_HUGETLB: /* sealed after it was mapped */
-		return samara_inode_seals(vma->file->inode) & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE) ? -SAMARA_EPERM : 0;
+		return inode_write_sealed(vma->file->inode) ? -SAMARA_EPERM : 0;
 	case SAMARA_INODE_REGULAR:
 		return 0;
 	default:
@@ -137,10 +137,11 @@ static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
 		return false;
 	if (last < vma->start || last + HUGE_SIZE > vma->end)
 		return false;
+	if (vma_is_anonymous(vma))
+		return vma->anon_id != 0;
 	/* a huge page of the file must be one of the mapping */
-	if (!vma_is_anonymous(vma) && (((vma->start >> PAGE_SHIFT) - vma->pgoff) & ((HUGE_SIZE >> PAGE_SHIFT) - 1)))
-		return false;
-	return vma_is_anonymous(vma) ? vma->anon_id != 0 : file_is(vma->file, SAMARA_INODE_SHMEM);
+	return file_is(vma->file, SAMARA_INODE_SHMEM) &&
+	       !(((vma->start >> PAGE_SHIFT) - vma->pgoff) & ((HUGE_SIZE >> PAGE_SHIFT) - 1));
 }
 
 /* Which huge pages of [start, end) can be collapsed is a matter of pages; that there is none to look at is not. */

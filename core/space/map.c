@@ -143,7 +143,7 @@ static int check_file(struct mapping_build *b)
 		return -SAMARA_ENODEV;
 	if (b->spec.flags & VM_GROWSDOWN)
 		return -SAMARA_EINVAL;
-	if (d->seals & (SAMARA_F_SEAL_WRITE | SAMARA_F_SEAL_FUTURE_WRITE)) {
+	if (inode_write_sealed(b->file->inode)) {
 		if ((b->spec.flags & VM_SHARED) && (b->spec.flags & VM_WRITE))
 			return -SAMARA_EPERM;
 		if (b->spec.flags & VM_SHARED)

@@ -15,7 +15,7 @@ static bool is_private_writable(const vma_t *vma)
 /* The key of execute-only memory forbids every load. */
 static bool is_execute_only(const struct samara_mm *mm, const vma_t *vma)
 {
-	return mm->execute_only_pkey > 0 && (vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT == (uint64_t)mm->execute_only_pkey;
+	return mm->execute_only_pkey > 0 && vma_pkey(vma) == (unsigned)mm->execute_only_pkey;
 }
 
 /* The first address of [start, end) that lies beyond the end of the file's last page; end when none does. */

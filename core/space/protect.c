@@ -63,7 +63,7 @@ static int apply_grows(vma_t *vma, uint64_t grows, uint64_t *start, uint64_t end
 /* Without a key of the caller's the VMA keeps its own; execute-only memory has one of its own, and loses it with that. */
 static int key_for(struct samara_mm *mm, const vma_t *vma, uint64_t prot, int pkey)
 {
-	int key = (int)((vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+	int key = (int)vma_pkey(vma);
 
 	if (pkey != -1)
 		return pkey;

@@ -133,8 +133,9 @@ SAMARA_INTERNAL void table_page_free(struct frames *frames, unsigned cache, stru
 SAMARA_INTERNAL int table_split_edges(struct table_gather *g, uint64_t start, uint64_t end);
 /* Pages of the table that lie wholly in [floor, ceiling) and are empty after go too; equal: none does. */
 SAMARA_INTERNAL int table_unmap(struct table_gather *g, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling);
-/* The rights of every leaf become TABLE_USER and TABLE_EXEC of `rights`, its protection key `pkey`; without TABLE_WRITE write goes, with it write stays
- * where it is and comes where nobody else can see it (TABLE_OWN), or `everywhere`: the rest is the fault's decision. */
+/* The rights of every leaf become TABLE_USER and TABLE_EXEC of `rights`, its protection key `pkey`; without TABLE_WRITE
+ * write goes, with it write stays where it is and comes where nobody else can see it (TABLE_OWN), or `everywhere`: the
+ * rest is the fault's decision. */
 SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights, unsigned pkey,
 	bool everywhere);
 /* Bits (as the enum has them) that every leaf loses: write for tracking, accessed for ageing, dirty for write-back. */

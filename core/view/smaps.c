@@ -131,7 +131,7 @@ static void smaps_mapping(struct text *t, const struct samara_read_guard *g, con
 	smaps_line(t, "MMUPageSize", page);
 	smaps_counts(t, s, false);
 	text_string(t, "THPeligible:           0\n");
-	smaps_key(t, g->mm->vm, (vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+	smaps_key(t, g->mm->vm, vma_pkey(vma));
 	text_string(t, "VmFlags: ");
 	t->used += samara_view_vmflags(g, vma, t->at + t->used, t->room - t->used);
 	text_char(t, '\n');

@@ -160,6 +160,11 @@ SAMARA_INTERNAL uint64_t vma_start_gap(const struct samara *vm, const vma_t *vma
 /* No operations in Linux's sense: anonymous memory, or a private mapping of /dev/zero, which still shows its file. */
 SAMARA_INTERNAL bool vma_is_anonymous(const vma_t *vma);
 
+static inline unsigned vma_pkey(const vma_t *vma)
+{
+	return (unsigned)((vma->flags & VM_PKEY_MASK) >> VM_PKEY_SHIFT);
+}
+
 /* vma_alloc.c: VMAs come from slabs of their address space */
 SAMARA_INTERNAL int vma_reserve(struct samara_mm *mm, unsigned count);
 SAMARA_INTERNAL vma_t *vma_take(struct samara_mm *mm);              /* after vma_reserve; cannot fail */

@@ -2,7 +2,7 @@
  *
  * What must hold: no input crashes the core, breaks an invariant (samara_check_machine every few steps and at the
  * end), or loses a frame or a block; a shared mapping shows what samara_file_read reads; a store that was made is
- * loaded again, at once and later; files and private pages hold what the flat model of memory_model.h says. 
+ * loaded again, at once and later; files and private pages hold what the flat model of memory_model.h says.
  * The machine is small, so that frames run out; the regular file's callbacks fail, come short or come later when the
  * input says so, and so does the n-th allocation.  Up to three address spaces descend from each other by fork.  The
  * port is the simulation's: one thread, a lock that is found taken is a panic.
@@ -171,7 +171,7 @@ static void deliver(struct world *w, int error)
 
 static void make_world(struct world *w)
 {
-	struct samara_config config = { .size = sizeof(config), .memory = memory, .memory_pages = FRAMES, 
+	struct samara_config config = { .size = sizeof(config), .memory = memory, .memory_pages = FRAMES,
 		.first_pfn = 0x100, .max_map_count = 40 };
 	const struct samara_mm_params params = { .size = sizeof(params), .capabilities = 1ull << SAMARA_CAP_IPC_LOCK,
 		.start_brk = ARENA - 64 * PAGE, .brk = ARENA - 64 * PAGE };
@@ -326,6 +326,7 @@ static void check_signal(const struct samara_signal *s, size_t moved, size_t ask
 static void check_coherent(struct world *w, struct samara_mm *mm, uint64_t addr)
 {
 	struct place p = model_place(mm, addr);
+	size_t left = 4096 - (p.offset & 4095);
 	uint8_t mapped[64], read[64];
 	int64_t n;
 
@@ -333,7 +334,7 @@ static void check_coherent(struct world *w, struct samara_mm *mm, uint64_t addr)
 		return;
 	if (samara_load(mm, addr, mapped, sizeof(mapped), NULL) != sizeof(mapped))
 		return;
-	n = samara_file_read(p.file, p.offset, read, 4096 - (p.offset & 4095) < 64 ? 4096 - (p.offset & 4095) : 64);
+	n = samara_file_read(p.file, p.offset, read, left < sizeof(read) ? left : sizeof(read));
 	if (n > 0 && memcmp(mapped, read, (size_t)n))
 		broken("a shared mapping is not what the file reads as");
 }

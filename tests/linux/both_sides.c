@@ -338,45 +338,48 @@ int64_t in_core(struct run *r, int space, uint64_t addr, uint64_t pages)
 	return note(r, "mincore", bits);
 }
 
-/* A byte, or the signal that came instead; its address must be the byte's. */
+/* A signal's address must be the byte's. */
+static int64_t access_on_kernel(struct run *r, int space, const struct ask *a)
+{
+	struct answer to = ask(r, space, a);
+
+	if (to.result < 0)
+		same(to.where, a->addr);
+	return to.result;
+}
+
+static int64_t signal_of(struct run *r, const struct samara_signal *s, uint64_t addr)
+{
+	same(s->error, -SAMARA_EFAULT);
+	same(s->addr, addr);
+	return SIGNAL(s->signo, s->code);
+}
+
+/* A byte, or the signal that came instead. */
 int64_t get(struct run *r, int space, uint64_t addr)
 {
-	struct ask a = { .what = ASK_LOAD, .addr = addr };
+	const struct ask a = { .what = ASK_LOAD, .addr = addr };
 	struct samara_signal s;
 	unsigned char byte;
 
-	if (r->side == KERNEL) {
-		struct answer to = ask(r, space, &a);
-
-		if (to.result < 0)
-			same(to.where, addr);
-		return note(r, "load", to.result);
-	}
+	if (r->side == KERNEL)
+		return note(r, "load", access_on_kernel(r, space, &a));
 	if (samara_load(r->mm[space], addr, &byte, 1, &s) == 1)
 		return note(r, "load", byte);
-	same(s.error, -SAMARA_EFAULT);
-	same(s.addr, addr);
-	return note(r, "load", SIGNAL(s.signo, s.code));
+	return note(r, "load", signal_of(r, &s, addr));
 }
 
 int64_t put(struct run *r, int space, uint64_t addr, int value)
 {
-	struct ask a = { .what = ASK_STORE, .addr = addr, .number = value };
+	const struct ask a = { .what = ASK_STORE, .addr = addr, .number = value };
 	unsigned char byte = (unsigned char)value;
 	struct samara_signal s;
 
-	if (r->side == KERNEL) {
-		struct answer to = ask(r, space, &a);
-
-		if (to.result < 0)
-			same(to.where, addr);
-		return note(r, "store", to.result);
-	}
+	if (r->side == KERNEL)
+		return note(r, "store", access_on_kernel(r, space, &a));
 	if (samara_store(r->mm[space], addr, &byte, 1, &s) == 1)
 		return note(r, "store", 0);
-	same(s.error, -SAMARA_EFAULT);
-	same(s.addr, addr);
-	return note(r, "store", SIGNAL(s.signo, s.code));
+	return note(r, "store", signal_of(r, &s, addr));
 }
 
 /* The sum in kB of the lines of smaps whose names begin with `name` or `other`, for the mapping that begins at `addr`.
