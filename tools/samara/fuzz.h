@@ -192,6 +192,7 @@ struct fuzz_host {
 	struct samara_config config;
 	uint64_t capabilities, euid;
 	uint64_t start_data, end_data, start_brk, start_stack;
+	bool pages_out;           /* DAMON takes clean pages of files that are mapped nowhere, at any time */
 };
 
 struct fuzz_guest {

@@ -97,6 +97,7 @@ void fuzz_host_learn(struct fuzz_host *host)
 	c->no_zero_page = !host_zero_page();
 	c->no_gbpages = !host_gbpages();
 	c->no_vsyscall = !maps_have("/proc/self/maps", "[vsyscall]");
+	host->pages_out = host_pages_out();
 	c->pkeys = host_pkeys(); /* asking pkey_alloc would leave a mark in the processes that are forked from us */
 	c->numa_nodes = 1;
 	host->capabilities = strtoull("0", NULL, 16);

@@ -173,6 +173,8 @@ static void run_seed(struct job *job, uint64_t seed, size_t limit)
 	job->stats->seeds++;
 	if (verdict < FUZZ_DIFFERENT)
 		return;
+	if (s->memory && fuzz_memory_paged_out(s, &p, &d))
+		return;
 	job->stats->differences++;
 	if (!d.what[0])
 		snprintf(d.what, sizeof(d.what), "the worker could not start");

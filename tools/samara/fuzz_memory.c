@@ -249,3 +249,36 @@ bool fuzz_memory_look(struct fuzz_session *s, size_t index, bool end, char what[
 	snprintf(what, 64, "a file");
 	return false;
 }
+
+/* ---- a host that pages out ---- */
+
+/* Where pages are: a file's count of them, present or not in pagemap, sizes in smaps, mincore, holes. */
+static bool of_residency(const struct fuzz_difference *d)
+{
+	static const char *const classes[] = { ": pagemap: ", ": smaps: ", "mincore: ", "lseek: " };
+
+	if (strstr(d->what, ": a file") && strstr(d->detail, " pages\n"))
+		return true;
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (strstr(d->what, classes[i]))
+			return true;
+	return false;
+}
+
+bool fuzz_memory_paged_out(struct fuzz_session *s, const struct fuzz_program *p, const struct fuzz_difference *d)
+{
+	struct fuzz_stats *stats = s->stats;
+	struct fuzz_difference again;
+	bool came_again = false;
+
+	if (!s->host->pages_out || !of_residency(d))
+		return false;
+	s->stats = NULL;
+	for (int run = 0; run < FUZZ_RUNS_AGAIN && !came_again; run++)
+		came_again = fuzz_session_run(s, p, &again) >= FUZZ_DIFFERENT;
+	s->stats = stats;
+	if (came_again)
+		return false;
+	fuzz_stats_unjudged(stats, "programs that lost a page to the host's DAMON: no difference when run again");
+	return true;
+}

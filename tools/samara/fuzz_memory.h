@@ -23,6 +23,7 @@ enum {
 	FUZZ_LOOK_EVERY = 6,                /* operations from one look at smaps and pagemap to the next */
 	FUZZ_LOOK_AT_CONTENT_EVERY = 30,
 	FUZZ_CHECK_EVERY = 90,              /* a multiple of the one above: the whole machine's structure */
+	FUZZ_RUNS_AGAIN = 32,              /* of a program that lost a page, maybe to the host */
 	FUZZ_MEMORY_TEXT_BYTES = 1 << 20,
 };
 
@@ -62,6 +63,9 @@ bool fuzz_memory_starved(struct fuzz_session *s, const struct fuzz_op *op);
 /* What is due of pagemap, content, smaps and files, of every process.  False: *what is the class, s->difference has
  * the rest. */
 bool fuzz_memory_look(struct fuzz_session *s, size_t index, bool end, char what[static 64]);
+/* Was `*d`, found in `p`, the work of a host that pages out?  It is when it shows in where pages are and in nothing
+ * else, and does not come again in many runs of the same program. */
+bool fuzz_memory_paged_out(struct fuzz_session *s, const struct fuzz_program *p, const struct fuzz_difference *d);
 bool fuzz_is_access(unsigned kind);
 bool fuzz_is_file_call(unsigned kind);
 

@@ -1,5 +1,6 @@
 /* host.c - asking the machine: by trying it, in memory of our own. */
 #include <fcntl.h>
+#include <glob.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,4 +49,34 @@ bool host_pkeys(void)
 	if (file)
 		fclose(file);
 	return have;
+}
+
+/* Does a file that the pattern names say this? */
+static bool some_file_says(const char *pattern, const char *word)
+{
+	glob_t found;
+	bool says = false;
+
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+		return false;
+	for (size_t i = 0; i < found.gl_pathc && !says; i++) {
+		char line[64] = "";
+		FILE *file = fopen(found.gl_pathv[i], "re");
+		if (file && fgets(line, sizeof(line), file)) {
+			line[strcspn(line, "\n")] = 0;
+			says = !strcmp(line, word);
+		}
+		if (file)
+			fclose(file);
+	}
+	globfree(&found);
+	return says;
+}
+
+/* Documentation/admin-guide/mm/damon/usage.rst and reclaim.rst. */
+bool host_pages_out(void)
+{
+	return some_file_says("/sys/module/damon_reclaim/parameters/enabled", "Y") ||
+		(some_file_says("/sys/kernel/mm/damon/admin/kdamonds/*/state", "on") &&
+		 some_file_says("/sys/kernel/mm/damon/admin/kdamonds/*/contexts/*/schemes/*/action", "pageout"));
 }

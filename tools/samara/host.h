@@ -7,5 +7,6 @@
 bool host_zero_page(void); /* reading untouched anonymous memory maps the one page of zeroes */
 bool host_gbpages(void);   /* 1 GiB pages */
 bool host_pkeys(void);     /* protection keys, switched on by the kernel */
+bool host_pages_out(void); /* DAMON gives pages back of its own accord, memory or not */
 
 #endif
