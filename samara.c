@@ -72,6 +72,7 @@
 #include "core/space/map.c"
 #include "core/space/map_calls.c"
 #include "core/space/mlock.c"
+#include "core/space/pkey.c"
 #include "core/space/policy.c"
 #include "core/space/populate.c"
 #include "core/space/prctl.c"

@@ -83,6 +83,7 @@ struct samara_mm {
 	uint32_t pkeys;       /* allocated protection keys, bit set */
 	int execute_only_pkey;
 	bool pkey_0_taken;    /* without protection keys: see samara_pkey_alloc */
+	uint32_t pkru;        /* atomic: rights of keys, where the port knows none (pkey.c) */
 	/* VMA slabs (vma_alloc.c) */
 	struct vma_slab *slabs;
 	struct samara_vma *free_vmas;
@@ -126,6 +127,8 @@ SAMARA_INTERNAL _Noreturn void vm_panic(const struct samara *vm, const char *fil
 /* The reserve step: room for `vmas` new VMAs and VMA_STORES tree stores each.  -ENOMEM. */
 SAMARA_INTERNAL int mm_reserve(struct samara_mm *mm, unsigned vmas);
 SAMARA_INTERNAL int mm_check(struct samara_mm *mm); /* space/check.c: panics */
+/* space/pkey.c: what the rights of protection keys of who asks say to a load or a store */
+SAMARA_INTERNAL bool pkey_forbids(const struct samara_mm *mm, unsigned key, bool write);
 
 /* -- lookups, mmap_lock held -- */
 static inline vma_t *mm_find(const struct samara_mm *mm, uint64_t addr) /* find_vma */

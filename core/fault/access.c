@@ -22,6 +22,18 @@ static unsigned rights_needed(unsigned access)
 	return TABLE_USER | (access & SAMARA_WRITE ? TABLE_WRITE : 0) | (access & SAMARA_EXEC ? TABLE_EXEC : 0);
 }
 
+/* The entry's rights, and those of its protection key: a fetch of instructions needs none. */
+static bool entry_allows(const struct access *a, uint64_t entry)
+{
+	const struct table *table = &a->mm->table;
+	unsigned key;
+
+	if (a->need & ~entry_rights(table, entry))
+		return false;
+	key = entry_pkey(table, entry);
+	return LIKELY(!key) || (a->access & SAMARA_EXEC) || !pkey_forbids(a->mm, key, a->access & SAMARA_WRITE);
+}
+
 /* True: the page that holds addr may be accessed, and stays so until access_end. */
 static bool access_begin(struct access *a, uint64_t addr)
 {
@@ -37,7 +49,7 @@ static bool access_begin(struct access *a, uint64_t addr)
 		port->read_lock(port->self);
 	spot = table_walk(table, addr);
 	OTHERS_MAY_COME();
-	if (entry_present(spot.entry) && !(a->need & ~entry_rights(table, spot.entry)) &&
+	if (entry_present(spot.entry) && entry_allows(a, spot.entry) &&
 	    LIKELY(pfn_in_span(&mm->vm->frames, entry_pfn(table, spot.entry)))) {
 		a->lock = table_lock(table, spot.slot);
 		entry = LOAD(*spot.slot);

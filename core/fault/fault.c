@@ -76,6 +76,14 @@ static int fault_mark(const struct fault *f, uint64_t *slot, uint64_t seen)
 	return 0;
 }
 
+static int key_error(struct fault *f)
+{
+	(void)fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_PKUERR);
+	if (f->why)
+		f->why->pkey = (int)vma_pkey(f->vma);
+	return -SAMARA_EFAULT;
+}
+
 SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 {
 	struct table *table = &f->mm->table;
@@ -83,6 +91,8 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 	uint64_t *slot, entry;
 	int err;
 
+	if (UNLIKELY(vma_pkey(f->vma)) && !f->any_key && pkey_forbids(f->mm, vma_pkey(f->vma), write))
+		return key_error(f); /* before rights: Linux names the key even where the mapping would not allow it */
 	if (UNLIKELY(!rights_allow(f)))
 		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_ACCERR);
 	err = table_ensure(table, f->cpu, f->addr, 0, &slot);
@@ -182,7 +192,8 @@ static int fault_once(struct fault *f)
 
 int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct samara_signal *why)
 {
-	struct fault f = { .mm = mm, .addr = addr, .access = access, .why = why, .may_leave = true };
+	struct fault f = { .mm = mm, .addr = addr, .access = access, .why = why, .may_leave = true,
+		.any_key = access & (SAMARA_EXEC | SAMARA_FORCE) };
 	int err;
 
 	if (!mm_has_memory(mm))
@@ -233,7 +244,8 @@ static void mark_written(struct samara_mm *mm, uint64_t *slot)
 /* MAP_POPULATE, mlock, MADV_POPULATE_*: [start, end) lies in the VMA.  mmap_lock held, either side. */
 SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access)
 {
-	struct fault f = { .mm = mm, .vma = vma, .access = access, .cpu = vm_cpu(mm->vm), .map_locked = true };
+	struct fault f = { .mm = mm, .vma = vma, .access = access, .cpu = vm_cpu(mm->vm), .map_locked = true,
+		.any_key = true };
 	unsigned need = access & SAMARA_WRITE && vma->flags & VM_WRITE ? TABLE_USER | TABLE_WRITE : TABLE_USER;
 
 	if (!(vma->flags & VM_ACCESS))

@@ -18,6 +18,7 @@ struct fault {
 	unsigned access;   /* SAMARA_READ ... */
 	unsigned cpu;
 	bool map_locked;   /* mmap_lock is held (either side), not just the VMA's lock */
+	bool any_key;      /* rights of protection keys do not count, or were asked already */
 	struct samara_signal *why;
 	struct samara_inode *awaited; /* FAULT_WAIT: the page of this index is on its way; a reference is held */
 	uint64_t awaited_index;
@@ -32,7 +33,7 @@ enum { /* beside 0 and negative errnos */
 
 /* fault.c.  The VMA is locked (see struct fault). */
 SAMARA_INTERNAL int fault_in_vma(struct fault *f);
-/* [start, end) of the VMA as MAP_POPULATE and mlock do; mmap_lock held, either side.  The first page that cannot be had: -EFAULT, -ENOMEM. */
+/* [start, end) of the VMA as MAP_POPULATE and mlock do, its key allowing it; mmap_lock held, either side.  The first page that cannot be had: -EFAULT, -ENOMEM. */
 SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access);
 SAMARA_INTERNAL int fault_error(struct fault *f, int error, int signo, int code);
 

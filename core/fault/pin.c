@@ -14,10 +14,23 @@ static bool private_mapping(const vma_t *vma)
 	return !(vma->flags & (VM_SHARED | VM_MAYSHARE));
 }
 
-/* May the embedder have pages of this VMA, this way? */
-static int pin_allowed(const vma_t *vma, unsigned how)
+struct follow {
+	struct fault fault;
+	unsigned how;
+	bool pin;            /* else a reference for a copy */
+	bool unshare;        /* a page is there that is not the space's own, and must become so */
+	struct frame *frame; /* found: with a reference, and a pin if asked for */
+};
+
+/* May the embedder have pages of this VMA, this way?  A copy is made by somebody else, to whom keys say nothing. */
+static int pin_allowed(const struct follow *w)
 {
+	const vma_t *vma = w->fault.vma;
+	unsigned how = w->how;
+
 	if (vma->flags & (VM_IO | VM_PFNMAP))
+		return -SAMARA_EFAULT;
+	if (w->pin && !(how & SAMARA_FORCE) && pkey_forbids(w->fault.mm, vma_pkey(vma), how & SAMARA_WRITE))
 		return -SAMARA_EFAULT;
 	if (how & SAMARA_WRITE) {
 		if (vma->flags & VM_WRITE)
@@ -28,14 +41,6 @@ static int pin_allowed(const vma_t *vma, unsigned how)
 		return 0;
 	return (how & SAMARA_FORCE) && (vma->flags & VM_MAYREAD) ? 0 : -SAMARA_EFAULT;
 }
-
-struct follow {
-	struct fault fault;
-	unsigned how;
-	bool pin;            /* else a reference for a copy */
-	bool unshare;        /* a page is there that is not the space's own, and must become so */
-	struct frame *frame; /* found: with a reference, and a pin if asked for */
-};
 
 /* What the entry names, if it will do.  Its page of the table is locked. */
 static bool usable(const struct follow *w, uint64_t entry, const struct frame *frame)
@@ -100,11 +105,11 @@ static unsigned access_for(const struct follow *w)
 /* The VMA is held.  0 and w->frame, or an error. */
 static int follow_page(struct follow *w)
 {
-	int err = pin_allowed(w->fault.vma, w->how);
-
-	if (err)
+	if (pin_allowed(w))
 		return fault_error(&w->fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_ACCERR);
 	while (!follow_entry(w)) {
+		int err;
+
 		w->fault.access = access_for(w);
 		err = fault_in_vma(&w->fault);
 		if (err && err != FAULT_RETRY)
@@ -116,7 +121,7 @@ static int follow_page(struct follow *w)
 /* The frame of the page that holds `addr`, with a reference (and a pin). */
 static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin, struct frame **out, struct samara_signal *why)
 {
-	struct follow w = { .fault = { .mm = mm, .addr = addr, .why = why, .cpu = vm_cpu(mm->vm) }, .how = how, .pin = pin };
+	struct follow w = { .fault = { .mm = mm, .addr = addr, .why = why, .cpu = vm_cpu(mm->vm), .any_key = true }, .how = how, .pin = pin };
 	struct samara_read_guard r;
 	int err = FAULT_MAP_LOCK;
 

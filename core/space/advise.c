@@ -260,7 +260,8 @@ static int populate_advice(struct samara_mm *mm, uint64_t start, uint64_t end, i
 		if (!vma)
 			return -SAMARA_ENOMEM;
 		to = MIN(vma->end, end);
-		if ((vma->flags & (VM_IO | VM_PFNMAP)) || !(vma->flags & (write ? VM_WRITE : VM_READ)))
+		if ((vma->flags & (VM_IO | VM_PFNMAP)) || !(vma->flags & (write ? VM_WRITE : VM_READ)) ||
+		    pkey_forbids(mm, vma_pkey(vma), write))
 			return -SAMARA_EINVAL;
 		if (mm_has_memory(mm)) {
 			int err = fault_populate(mm, vma, start, to, write ? SAMARA_WRITE : SAMARA_READ);

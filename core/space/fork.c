@@ -33,9 +33,7 @@ static int stage_space(struct fork_build *b)
 		b->child->limits[i] = p->limits[i];
 	b->child->thp_disabled = p->thp_disabled;
 	b->child->mdwe = p->mdwe & SAMARA_PR_MDWE_NO_INHERIT ? 0 : p->mdwe;
-	b->child->pkeys = p->pkeys;
-	b->child->execute_only_pkey = p->execute_only_pkey;
-	b->child->pkey_0_taken = p->pkey_0_taken;
+	pkey_inherit(b->child, p);
 	return 0;
 }
 

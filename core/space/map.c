@@ -67,19 +67,6 @@ SAMARA_INTERNAL bool mm_denies_write_exec(const struct samara_mm *mm, uint64_t o
 	return !(old_flags & VM_EXEC);
 }
 
-/* The lowest free key stands for execute-only memory, once per address space (pkeys(7)). */
-SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm)
-{
-	if (!mm->vm->config.pkeys)
-		return 0;
-	for (int key = 1; mm->execute_only_pkey < 0 && key < 16; key++)
-		if (!(mm->pkeys >> key & 1)) {
-			mm->pkeys |= 1u << key;
-			mm->execute_only_pkey = key;
-		}
-	return mm->execute_only_pkey < 0 ? 0 : mm->execute_only_pkey;
-}
-
 /* Offsets and lengths that the file can have. */
 static bool file_range_ok(const struct samara_file *file, uint64_t pgoff, uint64_t length)
 {

@@ -12,12 +12,6 @@ static bool is_private_writable(const vma_t *vma)
 	return (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
 }
 
-/* The key of execute-only memory forbids every load. */
-static bool is_execute_only(const struct samara_mm *mm, const vma_t *vma)
-{
-	return mm->execute_only_pkey > 0 && vma_pkey(vma) == (unsigned)mm->execute_only_pkey;
-}
-
 /* The first address of [start, end) that lies beyond the end of the file's last page; end when none does. */
 SAMARA_INTERNAL uint64_t vma_beyond_eof(const vma_t *vma, uint64_t start, uint64_t end)
 {
@@ -62,7 +56,9 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 		if ((vma->flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT)))
 			continue;
 		ok = vma->flags & VM_ACCESS;
-		if (ok && !(vma->flags & (VM_READ | VM_WRITE)) && (!(vma->flags & VM_MAYREAD) || is_execute_only(mm, vma)))
+		if (ok && !(vma->flags & (VM_READ | VM_WRITE)) && !(vma->flags & VM_MAYREAD))
+			ok = false;
+		if (ok && pkey_forbids(mm, vma_pkey(vma), is_private_writable(vma)))
 			ok = false;
 		if (ok && mm_has_memory(mm)) {
 			int err = fault_populate(mm, vma, from, to, is_private_writable(vma) ? SAMARA_WRITE : SAMARA_READ | SAMARA_FORCE);

@@ -1,4 +1,4 @@
-/* protect.c - mprotect(2), pkey_mprotect(2) and protection keys.
+/* protect.c - mprotect(2) and pkey_mprotect(2).
  *
  * The range is walked VMA by VMA; each is checked and changed before the next is looked at, so a failure leaves the earlier
  * ones changed: that is what the kernel does, and its errno is that of the first bad VMA.
@@ -148,43 +148,6 @@ int samara_pkey_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, 
 
 	samara_write_lock(mm, &g);
 	err = mm_mprotect(mm, addr, length, prot, pkey);
-	samara_write_unlock(&g);
-	return err;
-}
-
-int samara_pkey_alloc(struct samara_mm *mm, uint64_t flags, uint64_t rights)
-{
-	struct samara_write_guard g;
-	int key = -SAMARA_ENOSPC;
-
-	if (flags || (rights & ~3ull))
-		return -SAMARA_EINVAL;
-	samara_write_lock(mm, &g);
-	if (!mm->vm->config.pkeys && !mm->pkey_0_taken) {
-		/* without the feature the kernel has key 0 alone, gives it out once, and only then finds that it cannot be set */
-		mm->pkey_0_taken = true;
-		key = -SAMARA_EINVAL;
-	}
-	for (int k = 1; mm->vm->config.pkeys && key < 0 && k < 16; k++)
-		if (!(mm->pkeys >> k & 1)) {
-			mm->pkeys |= 1u << k;
-			key = k;
-		}
-	samara_write_unlock(&g);
-	return key;
-}
-
-int samara_pkey_free(struct samara_mm *mm, int pkey)
-{
-	struct samara_write_guard g;
-	int err = -SAMARA_EINVAL;
-
-	samara_write_lock(mm, &g);
-	/* key 0 is every mapping's default and cannot be freed by accident; the execute-only key is not the caller's */
-	if (mm->vm->config.pkeys && pkey >= 0 && pkey < 16 && (mm->pkeys >> pkey & 1) && pkey != mm->execute_only_pkey) {
-		mm->pkeys &= ~(1u << pkey);
-		err = 0;
-	}
 	samara_write_unlock(&g);
 	return err;
 }

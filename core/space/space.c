@@ -66,6 +66,8 @@ static int resolve_config(struct samara_config *to, const struct samara_config *
 	if (to->overcommit_memory < 0 || to->overcommit_memory > 2 || to->mmap_min_addr & ~PAGE_MASK || to->numa_nodes > 64 ||
 	    to->total_pages > 1ull << 40 || to->swap_pages > 1ull << 40)
 		return -SAMARA_EINVAL;
+	if (to->pkeys && to->table_format > SAMARA_TABLE_X86_5)
+		return -SAMARA_EINVAL;
 	if (to->table_format > SAMARA_TABLE_SV48 || !to->memory != !to->memory_pages || to->cpus > FRAME_CACHES_MAX)
 		return -SAMARA_EINVAL;
 	return 0;
@@ -87,7 +89,7 @@ int samara_create(const struct samara_port *port, const struct samara_config *co
 		return -SAMARA_EINVAL;
 	copy_bytes(&whole, port, MIN(port->size, sizeof(whole)));
 	if (!whole.wait != !whole.wake || !whole.read_lock != !whole.read_unlock || !whole.read_lock != !whole.defer ||
-	    (whole.wait && !whole.read_lock))
+	    (whole.wait && !whole.read_lock) || !whole.pkru != !whole.set_pkru)
 		return -SAMARA_EINVAL;
 	err = resolve_config(&resolved, config);
 	if (err)
@@ -248,8 +250,7 @@ int samara_mm_create(struct samara *vm, const struct samara_mm_params *params, s
 	mm->vm = vm;
 	mm->refs = 1;
 	mm->lock_seq = 1;
-	mm->pkeys = 1;
-	mm->execute_only_pkey = -1;
+	pkey_reset(mm);
 	tree_init(&mm->tree, &vm->port);
 	default_limits(mm);
 	apply_params(mm, params);
@@ -312,9 +313,7 @@ int samara_exec(struct samara_mm *mm, const struct samara_mm_params *params)
 	mm->peak_vm = 0;
 	mm->def_flags = 0;
 	mm->mdwe = 0;
-	mm->pkeys = 1;
-	mm->execute_only_pkey = -1;
-	mm->pkey_0_taken = false;
+	pkey_reset(mm);
 	apply_params(mm, params);
 	samara_write_unlock(&g);
 	return 0;

@@ -31,8 +31,12 @@ struct map_request {
 };
 SAMARA_INTERNAL int64_t mm_mmap(struct samara_mm *mm, const struct map_request *request, bool *populate);
 SAMARA_INTERNAL uint64_t prot_to_vm(uint64_t prot, int pkey);
-SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm); /* 0: none to be had */
 SAMARA_INTERNAL bool mm_denies_write_exec(const struct samara_mm *mm, uint64_t old_flags, uint64_t new_flags);
+
+/* -- pkey.c -- */
+SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm); /* 0: none to be had */
+SAMARA_INTERNAL void pkey_reset(struct samara_mm *mm);
+SAMARA_INTERNAL void pkey_inherit(struct samara_mm *child, const struct samara_mm *parent);
 
 /* -- the others -- */
 SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t prot, int pkey);

@@ -262,6 +262,10 @@ static inline unsigned entry_rights(const struct table *t, uint64_t entry)
 }
 
 /* A protection key as part of an entry; 0 where the format has none. */
+static inline unsigned entry_pkey(const struct table *t, uint64_t entry)
+{
+	return t->format.pkey_shift ? (unsigned)(entry >> t->format.pkey_shift) & 15 : 0;
+}
 static inline uint64_t table_pkey_bits(const struct table *t, unsigned pkey)
 {
 	return t->format.pkey_shift ? (uint64_t)(pkey & 15) << t->format.pkey_shift : 0;

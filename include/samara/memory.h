@@ -44,6 +44,7 @@ struct samara_signal {
 	int signo;      /* SAMARA_SIGSEGV, SAMARA_SIGBUS, or 0 */
 	int code;       /* SAMARA_SEGV_MAPERR, _ACCERR, _PKUERR, SAMARA_BUS_ADRERR, ... */
 	samara_va addr; /* si_addr: the byte that could not be accessed */
+	int pkey;       /* si_pkey, with SAMARA_SEGV_PKUERR: the key that forbids it */
 };
 
 /* A page fault: an access (SAMARA_READ, _WRITE or _EXEC, perhaps with SAMARA_NOWAIT) found no entry that allows it.

@@ -81,6 +81,12 @@ struct samara_port {
 	/* The journal for engines that keep a shadow of the page table: entries that went, lost rights or moved, before their
 	 * frames are used for anything else.  Called after `invalidate`, under the same conditions.  Absent: no journal is kept. */
 	void (*changed)(void *self, struct samara_mm *mm, const struct samara_entry_change *changes, unsigned count);
+
+	/* PKRU of the thread that calls samara: its rights of protection keys (samara_pkru()).  Called with locks held, when a page has
+	 * a key other than 0: must not call samara.  A thread that another creates begins with the other's; a program with
+	 * 0x55555554.  Both absent: each space has one for all that run in it. */
+	uint32_t (*pkru)(void *self);
+	void (*set_pkru)(void *self, uint32_t pkru);
 };
 
 #endif

@@ -53,7 +53,7 @@ struct samara_config {
 	unsigned no_thp : 1;            /* CONFIG_TRANSPARENT_HUGEPAGE=n: no alignment, MADV_HUGEPAGE EINVAL */
 	unsigned anon_vma_name : 1;     /* CONFIG_ANON_VMA_NAME: PR_SET_VMA_ANON_NAME works */
 	unsigned soft_dirty : 1;        /* CONFIG_MEM_SOFT_DIRTY: "sd" in VmFlags */
-	unsigned pkeys : 1;             /* protection keys */
+	unsigned pkeys : 1;             /* protection keys; x86-64's formats of page tables only */
 	unsigned no_ksm : 1;            /* CONFIG_KSM=n: MADV_MERGEABLE EINVAL */
 	unsigned memory_failure : 1;    /* CONFIG_MEMORY_FAILURE: MADV_HWPOISON, MADV_SOFT_OFFLINE */
 	unsigned no_vsyscall : 1;       /* no [vsyscall] line in maps */
@@ -155,8 +155,18 @@ int samara_munmap(struct samara_mm *mm, samara_va addr, uint64_t length);
 /* mprotect(2), pkey_mprotect(2) (pkey -1 is mprotect).  Parts before the first bad one stay changed. */
 int samara_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot);
 int samara_pkey_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, int pkey);
+/* pkey_alloc(2), pkey_free(2).  The key, the lowest that is free; its bits in PKRU become `rights` (1: no access, 2: no store).
+ * EINVAL (flags, rights; a machine without keys, the first time); ENOSPC. */
 int samara_pkey_alloc(struct samara_mm *mm, uint64_t flags, uint64_t rights);
+/* EINVAL: not given out, or the key of execute-only memory.  PKRU stays, and so do mappings that have the key. */
 int samara_pkey_free(struct samara_mm *mm, int pkey);
+/* RDPKRU, WRPKRU: the rights of protection keys of who runs in the space, two bits a key from bit 0 (1: neither load nor store,
+ * 2: no store).  The port's register when it has one (samara_port.pkru), else the space's, which fork copies and exec
+ * sets to 0x55555554: key 0 alone is open.  It counts for samara_load, _store and atomic operations (SEGV_PKUERR), populate and mlock, and
+ * samara_pin; not for samara_fetch, samara_copy_* and SAMARA_FORCE.  Mapping execute-only memory takes the right to load by its key
+ * (pkeys(7), Documentation/core-api/protection-keys).  Bits of key 0 are kept and say nothing. */
+uint32_t samara_pkru(const struct samara_mm *mm);
+void samara_set_pkru(struct samara_mm *mm, uint32_t pkru);
 /* mremap(2).  Returns the address. */
 int64_t samara_mremap(struct samara_mm *mm, samara_va addr, uint64_t old_length, uint64_t new_length, uint64_t flags,
 	samara_va new_addr);

@@ -172,7 +172,7 @@ static void deliver(struct world *w, int error)
 static void make_world(struct world *w)
 {
 	struct samara_config config = { .size = sizeof(config), .memory = memory, .memory_pages = FRAMES,
-		.first_pfn = 0x100, .max_map_count = 40 };
+		.first_pfn = 0x100, .max_map_count = 40, .pkeys = 1 };
 	const struct samara_mm_params params = { .size = sizeof(params), .capabilities = 1ull << SAMARA_CAP_IPC_LOCK,
 		.start_brk = ARENA - 64 * PAGE, .brk = ARENA - 64 * PAGE };
 	const struct samara_inode_desc descs[FILES] = {
@@ -316,7 +316,8 @@ static void check_signal(const struct samara_signal *s, size_t moved, size_t ask
 		return;
 	case -SAMARA_EFAULT:
 		if (s->signo == SAMARA_SIGBUS ? s->code == SAMARA_BUS_ADRERR :
-		    s->signo == SAMARA_SIGSEGV && (s->code == SAMARA_SEGV_MAPERR || s->code == SAMARA_SEGV_ACCERR))
+		    s->signo == SAMARA_SIGSEGV && (s->code == SAMARA_SEGV_PKUERR ? s->pkey > 0 :
+		    s->code == SAMARA_SEGV_MAPERR || s->code == SAMARA_SEGV_ACCERR))
 			return;
 	}
 	broken("an access ends early without a reason");
@@ -511,6 +512,24 @@ static void advise(struct world *w, struct samara_mm *mm, uint64_t addr, uint64_
 	}
 }
 
+static void keys(struct samara_mm *mm, struct input *in)
+{
+	unsigned what = take(in), key = what >> 3 & 3;
+	uint64_t addr, bytes;
+
+	switch (what & 7) {
+	case 0: samara_pkey_alloc(mm, 0, what >> 5 & 3); break;
+	case 1: samara_pkey_free(mm, (int)key); break;
+	case 2: case 3: samara_set_pkru(mm, what & 8 ? take(in) & 0xfcu : 0); break;
+	default:
+		addr = take_address(in);
+		bytes = take_length(in);
+		samara_pkey_mprotect(mm, addr, bytes, what & 32 ? SAMARA_PROT_READ | SAMARA_PROT_WRITE : what >> 6,
+			(int)key);
+		break;
+	}
+}
+
 static void step(struct world *w, struct input *in)
 {
 	static const int advices[] = {
@@ -575,6 +594,7 @@ static void step(struct world *w, struct input *in)
 		n = take_length(in);
 		samara_remap_file_pages(mm, a, n, 0, take(in) % 12, 0);
 		break;
+	case 26: keys(mm, in); break;
 	default: access_memory(w, which, in); break;
 	}
 }

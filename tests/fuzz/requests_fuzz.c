@@ -164,7 +164,10 @@ static void request(struct world *w, struct input *in)
 	}
 	case 5: case 6: samara_munmap(mm, a, n); break;
 	case 7: case 8: samara_mprotect(mm, a, n, take(in) & 7); break;
-	case 9: samara_pkey_mprotect(mm, a, n, take(in) & 15, (int)(take(in) % 18) - 1); break;
+	case 9:
+		samara_set_pkru(mm, (take(in) & 3) * 0x55555554u);
+		samara_pkey_mprotect(mm, a, n, take(in) & 15, (int)(take(in) % 18) - 1);
+		break;
 	case 10: case 11: case 12: {
 		uint64_t to = take_length(in), flags = take(in) & 15;
 		samara_mremap(mm, a, n, to, flags, take_address(in));

@@ -163,6 +163,25 @@ static void F_SEAL_FUTURE_WRITE_leaves_the_mappings_that_are_there(void **state)
 	ask_both(MEMFD, seal_future);
 }
 
+static void sealed_hole(struct run *r)
+{
+	space_new(r, 0);
+	same(file_cut(r, 0, 4 * PAGE), 0);
+	same(map(r, 0, THERE(0), 4, RW, SHARED, 0, 0), 0);
+	same(put(r, 0, THERE(1), 7), 0);
+	same(advise(r, 0, THERE(2), 1, SAMARA_MADV_REMOVE), 0);
+	same(file_seal(r, SAMARA_F_SEAL_FUTURE_WRITE), 0);
+	same(advise(r, 0, THERE(0), 4, SAMARA_MADV_REMOVE), -SAMARA_EPERM); /* though stores go on */
+	same(get(r, 0, THERE(1)), 7);
+	same(put(r, 0, THERE(1), 8), 0);
+}
+
+static void MADV_REMOVE_of_a_memfd_that_was_sealed_meanwhile_is_refused(void **state)
+{
+	(void)state;
+	ask_both(MEMFD, sealed_hole);
+}
+
 static void seal_size(struct run *r)
 {
 	space_new(r, 0);
@@ -336,6 +355,7 @@ int main(void)
 		cmocka_unit_test(a_read_fault_maps_cached_neighbours_and_a_write_fault_does_not),
 		cmocka_unit_test(F_SEAL_WRITE_waits_for_writable_mappings_and_then_refuses_every_write),
 		cmocka_unit_test(F_SEAL_FUTURE_WRITE_leaves_the_mappings_that_are_there),
+		cmocka_unit_test(MADV_REMOVE_of_a_memfd_that_was_sealed_meanwhile_is_refused),
 		cmocka_unit_test(F_SEAL_GROW_and_F_SEAL_SHRINK_hold_the_size),
 		cmocka_unit_test(F_SEAL_SEAL_is_the_last_one),
 		cmocka_unit_test(a_file_system_of_eight_pages_holds_eight_pages),

@@ -195,6 +195,33 @@ static void test_forms_of_the_call(void **state)
 	world_close(&w);
 }
 
+/* MADV_COLLAPSE of a file: its huge pages must be the mapping's, and one must lie in it. */
+static void test_collapse_of_a_file(void **state)
+{
+	const struct samara_inode_desc desc = { .kind = SAMARA_INODE_SHMEM, .size_bytes = 16 << 20 };
+	const uint64_t huge = 2 << 20;
+	struct samara_inode *inode;
+	struct samara_file *file;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_inode_create(w.vm, &desc, &inode), 0);
+	assert_int_equal(samara_file_open(inode, SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, "/x", &file), 0);
+	for (unsigned page = 0; page < 2; page++) {
+		const uint64_t flags = SAMARA_MAP_SHARED | SAMARA_MAP_FIXED;
+
+		assert_int_equal(samara_mmap(w.mm, 2 * huge, 2 * huge, RW, flags, file, page * PAGE), 2 * huge);
+		assert_int_equal(samara_madvise(w.mm, 2 * huge, 2 * huge, SAMARA_MADV_COLLAPSE), page ? -SAMARA_EINVAL : 0);
+	}
+	assert_int_equal(samara_mmap(w.mm, 2 * huge + PAGE, huge, RW, SAMARA_MAP_SHARED | SAMARA_MAP_FIXED, file, PAGE), 2 * huge + PAGE);
+	assert_int_equal(samara_munmap(w.mm, 3 * huge + PAGE, huge), 0);
+	assert_int_equal(samara_madvise(w.mm, 2 * huge + PAGE, huge, SAMARA_MADV_COLLAPSE), -SAMARA_EINVAL);
+	samara_file_put(file);
+	samara_inode_put(inode);
+	world_close(&w);
+}
+
 static int given_up(void *self, uint32_t *word, uint32_t seen, int killable)
 {
 	(void)self;
@@ -300,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_anonymous_names),
 		cmocka_unit_test(test_lookup_sees_what_is_there),
 		cmocka_unit_test(test_forms_of_the_call),
+		cmocka_unit_test(test_collapse_of_a_file),
 		cmocka_unit_test(test_killable_waits),
 		cmocka_unit_test(test_iterator_survives_changes),
 		cmocka_unit_test(test_strict_overcommit),

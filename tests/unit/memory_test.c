@@ -15,7 +15,8 @@ struct ram {
 
 static void ram_open_with(struct ram *r, uint64_t frames, uint32_t format)
 {
-	struct samara_config config = { .size = sizeof(config), .memory_pages = frames, .first_pfn = 0x100, .table_format = format, .pkeys = 1 };
+	struct samara_config config = { .size = sizeof(config), .memory_pages = frames, .first_pfn = 0x100, .table_format = format,
+		.pkeys = format <= SAMARA_TABLE_X86_5 };
 	struct samara_mm_params params = { .size = sizeof(params), .task_size = format == SAMARA_TABLE_SV39 ? 1ull << 38 : 0, .mmap_base = format == SAMARA_TABLE_SV39 ? 1ull << 37 : 0 };
 
 	sim_init(&r->sim);

@@ -41,7 +41,8 @@ enum {
 #define FUZZ_ISLAND_END (FUZZ_ISLAND + FUZZ_ISLAND_PAGES * 4096)
 
 enum fuzz_kind {
-	FUZZ_MMAP, FUZZ_MUNMAP, FUZZ_MPROTECT, FUZZ_PKEY_MPROTECT, FUZZ_PKEY_ALLOC, FUZZ_PKEY_FREE, FUZZ_MREMAP,
+	FUZZ_MMAP, FUZZ_MUNMAP, FUZZ_MPROTECT, FUZZ_PKEY_MPROTECT, FUZZ_PKEY_ALLOC, FUZZ_PKEY_FREE, FUZZ_WRPKRU,
+	FUZZ_MREMAP,
 	FUZZ_BRK, FUZZ_MADVISE, FUZZ_PROCESS_MADVISE, FUZZ_MLOCK, FUZZ_MLOCK2, FUZZ_MUNLOCK, FUZZ_MLOCKALL,
 	FUZZ_MUNLOCKALL, FUZZ_MSYNC, FUZZ_MINCORE, FUZZ_MSEAL, FUZZ_REMAP_FILE_PAGES, FUZZ_PRCTL, FUZZ_MBIND,
 	FUZZ_SHMAT, FUZZ_SHMDT, FUZZ_SETRLIMIT, FUZZ_PERSONALITY, FUZZ_UFFD_REGISTER, FUZZ_UFFD_UNREGISTER,
@@ -62,6 +63,7 @@ enum fuzz_kind {
  *   uffd_register   a[0] descriptor (0 or 1), a[1] start, a[2] length, a[3] mode; unregister and close likewise
  *   add_seals       a[0] is an index into the files, a[1] the seals
  *   fork            extra: the slot of the child
+ *   wrpkru          a[0] is the register; bits of key 0, the island's, are clear
  *   write, read     a[0] the address of the byte
  *   ..._word, exchange, fetch_add, compare_exchange: a[0] the address, a[1] the logarithm of the width, a[2] and
  *                   a[3] values
@@ -100,8 +102,9 @@ struct fuzz_mailbox {
 	struct { uint64_t sp; uint32_t flags, pad; uint64_t size; } altstack;
 	uint64_t fault_addr;      /* of the signal */
 	uint64_t done;            /* bytes that a run moved */
-	uint32_t keys, key_rights; /* the machine has protection keys; the register while FUZZ_DO_ACCESS has all rights */
-	uint64_t room;
+	uint32_t keys, pkru;      /* the machine has protection keys; their rights after the request */
+	uint32_t pkey;            /* of the signal: which key */
+	uint32_t room;
 	unsigned char data[6000]; /* what pointer arguments point to */
 };
 
@@ -124,6 +127,7 @@ int fuzz_worker_start(struct fuzz_island *island, struct fuzz_worker *w, uint64_
 int fuzz_worker_ask(struct fuzz_worker *w, enum fuzz_request request, uint64_t nr, const uint64_t a[6]);
 /* FUZZ_DO_ACCESS: the island's routine for a kind of access and the logarithm of its width; to be passed as `nr`. */
 uint64_t fuzz_island_routine(unsigned kind, unsigned log2);
+int fuzz_worker_wrpkru(struct fuzz_worker *w, uint32_t pkru);
 int fuzz_worker_syscall(struct fuzz_worker *w, uint64_t nr, const uint64_t a[6], int64_t *result);
 int fuzz_worker_fork(struct fuzz_island *island, struct fuzz_worker *parent, unsigned slot, struct fuzz_worker *child,
 	int64_t *result);

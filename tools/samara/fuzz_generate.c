@@ -293,7 +293,7 @@ static void generate_personality(uint64_t *r, struct fuzz_op *op)
 /* How often each kind comes, out of their sum. */
 static const unsigned weights[FUZZ_KINDS] = {
 	[FUZZ_MMAP] = 250, [FUZZ_MUNMAP] = 60, [FUZZ_MPROTECT] = 100, [FUZZ_PKEY_MPROTECT] = 12, [FUZZ_PKEY_ALLOC] = 3,
-	[FUZZ_PKEY_FREE] = 2, [FUZZ_MREMAP] = 90, [FUZZ_BRK] = 40, [FUZZ_MADVISE] = 110, [FUZZ_PROCESS_MADVISE] = 20,
+	[FUZZ_PKEY_FREE] = 2, [FUZZ_WRPKRU] = 4, [FUZZ_MREMAP] = 90, [FUZZ_BRK] = 40, [FUZZ_MADVISE] = 110, [FUZZ_PROCESS_MADVISE] = 20,
 	[FUZZ_MLOCK] = 16, [FUZZ_MLOCK2] = 14, [FUZZ_MUNLOCK] = 16, [FUZZ_MLOCKALL] = 5, [FUZZ_MUNLOCKALL] = 5,
 	[FUZZ_MSYNC] = 8, [FUZZ_MINCORE] = 8, [FUZZ_MSEAL] = 2, [FUZZ_REMAP_FILE_PAGES] = 8, [FUZZ_PRCTL] = 12,
 	[FUZZ_MBIND] = 16, [FUZZ_SHMAT] = 14, [FUZZ_SHMDT] = 10, [FUZZ_SETRLIMIT] = 10, [FUZZ_PERSONALITY] = 4,
@@ -362,10 +362,13 @@ void fuzz_generate(struct fuzz_session *s, uint64_t *r, struct fuzz_op *op)
 		break;
 	case FUZZ_PKEY_ALLOC:
 		a[0] = chance(r, 95) ? 0 : 1;
-		a[1] = chance(r, 90) ? 0 : 4 + below(r, 2); /* rights taken away would make the thread matter, not the map */
+		a[1] = chance(r, 95) ? below(r, 4) : 4 + below(r, 2);
 		break;
 	case FUZZ_PKEY_FREE:
 		a[0] = chance(r, 80) ? below(r, 4) : chance(r, 50) ? 16 : ~0ull;
+		break;
+	case FUZZ_WRPKRU:
+		a[0] = chance(r, 40) ? 0 : chance(r, 50) ? 0x55555554 : (uint32_t)fuzz_random(r) & ~3u;
 		break;
 	case FUZZ_MREMAP:
 		generate_mremap(r, p, op);

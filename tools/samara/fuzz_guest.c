@@ -282,6 +282,8 @@ int fuzz_guest_create(struct fuzz_session *s, const char *smaps, uint64_t mmap_b
 		return -1;
 	if (s->memory && samara_prctl(s->proc[0].mm, SAMARA_PR_SET_THP_DISABLE, 1, 0, 0, 0, NULL) < 0)
 		return -1;
+	if (config.pkeys)
+		samara_set_pkru(s->proc[0].mm, s->proc[0].worker.box->pkru);
 	return import(s, s->proc[0].mm, smaps);
 }
 
@@ -311,9 +313,7 @@ void fuzz_guest_destroy(struct fuzz_session *s)
 
 /* ---- one operation ---- */
 
-/* What a load or a store would do: grow a stack, find the mapping and its rights; a store gives it a history.
- * Which keys the thread may use is the thread's business, so the kernel's word is taken for a key error when the
- * mapping has a key at all. */
+/* What a load or a store would do: grow a stack, find the mapping, what its key and its rights allow; a store gives it a history. */
 static int64_t touch(struct samara_mm *mm, uint64_t addr, bool write, int64_t kernel)
 {
 	struct samara_vma_view view;
@@ -321,8 +321,9 @@ static int64_t touch(struct samara_mm *mm, uint64_t addr, bool write, int64_t ke
 		if (samara_expand_stack(mm, addr) < 0 || !samara_lookup(mm, addr, &view))
 			return -EFAULT;
 	}
-	if (kernel == -SAMARA_EPERM && (view.vm_flags & SAMARA_VM_PKEY_MASK))
-		return kernel;
+	unsigned key = (view.vm_flags & SAMARA_VM_PKEY_MASK) >> SAMARA_VM_PKEY_SHIFT;
+	if (key && (samara_pkru(mm) >> 2 * key & (write ? 3 : 1)))
+		return -SAMARA_EPERM;
 	uint64_t need = write ? SAMARA_VM_WRITE : SAMARA_VM_READ | SAMARA_VM_WRITE | SAMARA_VM_EXEC;
 	if (!(view.vm_flags & need))
 		return -EACCES;
@@ -390,6 +391,7 @@ int64_t fuzz_guest_call(struct fuzz_session *s, const struct fuzz_op *op)
 	case FUZZ_PKEY_MPROTECT: return samara_pkey_mprotect(mm, a[0], a[1], a[2], (int)a[3]);
 	case FUZZ_PKEY_ALLOC: return samara_pkey_alloc(mm, a[0], a[1]);
 	case FUZZ_PKEY_FREE: return samara_pkey_free(mm, (int)a[0]);
+	case FUZZ_WRPKRU: samara_set_pkru(mm, (uint32_t)a[0]); return 0;
 	case FUZZ_MREMAP: return samara_mremap(mm, a[0], a[1], a[2], a[3], a[4]);
 	case FUZZ_BRK: return (int64_t)samara_brk(mm, a[0]);
 	case FUZZ_MADVISE: return samara_madvise(mm, a[0], a[1], (int)a[2]);

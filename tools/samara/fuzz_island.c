@@ -40,11 +40,9 @@ OFFSET(fork_stack, 80);
 OFFSET(altstack, 88);
 OFFSET(fault_addr, 112);
 OFFSET(done, 120);
-
-/* Where there are protection keys, an access is made with all their rights (the register is put back afterwards): what a key
- * forbids is the thread's business (docs/differences.md, 3), and a signal for it would end the access too early to compare. */
 OFFSET(keys, 128);
-OFFSET(key_rights, 132);
+OFFSET(pkru, 132);
+OFFSET(pkey, 136);
 
 /* A routine of FUZZ_DO_ACCESS gets the three arguments in rcx, rax and rdx; its answer is rax, of which the caller
  * takes as many bytes as the access has.  A run moves `rdx` bytes between rcx (the program's) and rax (the island's),
@@ -105,12 +103,9 @@ __asm__(
 	".Lfuzz_finish:\n"
 	"	cmpl $0, 128(%rbx)\n"
 	"	je 1f\n"
-	"	cmpl $4, 4(%rbx)\n"
-	"	jne 1f\n"
-	"	mov 132(%rbx), %eax\n"
 	"	xor %ecx, %ecx\n"
-	"	xor %edx, %edx\n"
-	"	wrpkru\n"
+	"	rdpkru\n"
+	"	mov %eax, 132(%rbx)\n"
 	"1:\n"
 	"	movl $0, (%rbx)\n"
 	"	mov $202, %eax\n"
@@ -131,15 +126,7 @@ __asm__(
 	"	jmp .Lfuzz_answer\n"
 	".Lfuzz_access:\n"
 	"	movq $0, 120(%rbx)\n"
-	"	cmpl $0, 128(%rbx)\n"
-	"	je 1f\n"
-	"	xor %ecx, %ecx\n"
-	"	rdpkru\n"
-	"	mov %eax, 132(%rbx)\n"
-	"	xor %eax, %eax\n"
-	"	xor %edx, %edx\n"
-	"	wrpkru\n"
-	"1:	mov 16(%rbx), %rcx\n"
+	"	mov 16(%rbx), %rcx\n"
 	"	mov 24(%rbx), %rax\n"
 	"	mov 32(%rbx), %rdx\n"
 	"	jmp *8(%rbx)\n"
@@ -172,6 +159,8 @@ __asm__(
 	"	mov %ecx, 76(%rax)\n"
 	"	mov 16(%rsi), %rcx\n"
 	"	mov %rcx, 112(%rax)\n"
+	"	mov 32(%rsi), %ecx\n"
+	"	mov %ecx, 136(%rax)\n"
 	"	lea .Lfuzz_finish(%rip), %rcx\n"
 	"	mov %rcx, 168(%rdx)\n"
 	"	ret\n"
@@ -204,6 +193,7 @@ __asm__(
 	ROUTINE("lock cmpxchgq %rdx, (%rcx)")
 	RUN("movb (%rcx), %sil\n	movb %sil, (%rax)")
 	RUN("movb (%rax), %sil\n	movb %sil, (%rcx)")
+	ROUTINE("xor %ecx, %ecx\n	xor %edx, %edx\n	wrpkru\n	xor %eax, %eax")
 	"fuzz_island_code_end:\n"
 	"	.popsection\n");
 
@@ -222,7 +212,7 @@ static uint64_t island_address(const char *code)
 uint64_t fuzz_island_routine(unsigned kind, unsigned log2)
 {
 	static const unsigned first[FUZZ_KINDS] = { [FUZZ_WRITE_WORD] = 4, [FUZZ_EXCHANGE] = 8, [FUZZ_FETCH_ADD] = 12,
-		[FUZZ_COMPARE_EXCHANGE] = 16, [FUZZ_READ_RUN] = 20, [FUZZ_WRITE_RUN] = 21 };
+		[FUZZ_COMPARE_EXCHANGE] = 16, [FUZZ_READ_RUN] = 20, [FUZZ_WRITE_RUN] = 21, [FUZZ_WRPKRU] = 22 };
 	return island_address(fuzz_island_routines) + 64 * (first[kind] + (log2 & 3));
 }
 
@@ -300,6 +290,11 @@ int fuzz_worker_syscall(struct fuzz_worker *w, uint64_t nr, const uint64_t a[6],
 		return -1;
 	*result = w->box->signo ? -EFAULT : w->box->result;
 	return 0;
+}
+
+int fuzz_worker_wrpkru(struct fuzz_worker *w, uint32_t pkru)
+{
+	return fuzz_worker_ask(w, FUZZ_DO_ACCESS, fuzz_island_routine(FUZZ_WRPKRU, 0), (uint64_t[6]){ 0, pkru });
 }
 
 ssize_t fuzz_read_text(int fd, char *text, size_t room)

@@ -191,6 +191,10 @@ bool fuzz_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 		if (op->proc != 0 || s->uffd[op->a[0] & 1] < 0)
 			return false;
 		break;
+	case FUZZ_WRPKRU:
+		if (!p->worker.box->keys || (op->a[0] & 3))
+			return false;
+		break;
 	case FUZZ_PKEY_FREE: /* key 0 is the key of the island: who gets it next may close it */
 		if ((uint32_t)op->a[0] == 0)
 			return false;

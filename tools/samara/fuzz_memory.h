@@ -32,6 +32,7 @@ struct fuzz_access {
 	uint64_t value;   /* of a word: read, or the old one */
 	uint64_t done;    /* bytes of a run */
 	int signo, code;
+	int pkey;         /* of SEGV_PKUERR */
 	uint64_t addr;
 	int error;        /* samara's, when there is no signal */
 };

@@ -62,6 +62,8 @@ int fuzz_access_kernel(struct fuzz_session *s, const struct fuzz_op *op)
 		return -1;
 	const struct fuzz_mailbox *box = w->box;
 	m->kernel = (struct fuzz_access){ .signo = (int)box->signo, .code = (int)box->code, .addr = box->fault_addr };
+	if (box->signo == SAMARA_SIGSEGV && box->code == SAMARA_SEGV_PKUERR)
+		m->kernel.pkey = (int)box->pkey;
 	if (box->signo == SAMARA_SIGSEGV && box->code == SI_KERNEL_CODE) {
 		/* Not even an address: the processor does not say which one.  samara takes any number. */
 		m->kernel.code = SAMARA_SEGV_MAPERR;
@@ -125,6 +127,7 @@ int64_t fuzz_access_samara(struct fuzz_session *s, const struct fuzz_op *op)
 	m->samara.signo = why.signo;
 	m->samara.code = why.signo ? why.code : 0;
 	m->samara.addr = why.signo ? why.addr : 0;
+	m->samara.pkey = why.signo ? why.pkey : 0;
 	m->samara.error = why.signo ? 0 : why.error;
 	if (op->kind == FUZZ_READ_RUN)
 		m->data_bytes = m->kernel.done < m->samara.done ? m->kernel.done : m->samara.done;
@@ -139,8 +142,8 @@ void fuzz_memory_access_text(const struct fuzz_access *a, const struct fuzz_op *
 	if (is_run(op))
 		at = snprintf(text, room, "%" PRIu64 " bytes%s", a->done, a->signo || a->error ? ", " : "");
 	if (a->signo)
-		snprintf(text + at, room - (size_t)at, "%s, code %d, address %#" PRIx64, a->signo == SAMARA_SIGBUS ? "SIGBUS" :
-			a->signo == SAMARA_SIGSEGV ? "SIGSEGV" : "another signal", a->code, a->addr);
+		snprintf(text + at, room - (size_t)at, "%s, code %d, key %d, address %#" PRIx64, a->signo == SAMARA_SIGBUS ? "SIGBUS" :
+			a->signo == SAMARA_SIGSEGV ? "SIGSEGV" : "another signal", a->code, a->pkey, a->addr);
 	else if (a->error)
 		snprintf(text + at, room - (size_t)at, "%s", fuzz_errno_name(-a->error));
 	else if (!is_run(op))
@@ -175,6 +178,8 @@ const char *fuzz_access_difference(const struct fuzz_session *s, const struct fu
 			what = "signal";
 		else if (k->addr != g->addr)
 			what = "address of the signal";
+		else if (k->pkey != g->pkey)
+			what = "key of the signal";
 		else if (k->done != g->done)
 			what = "bytes done";
 		else if (k->value != g->value)

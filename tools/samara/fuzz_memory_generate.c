@@ -15,7 +15,8 @@ enum { ARENA_PAGES = 72, CROWDED = 36, STACK_STEP = 700, STACK_COUNT = 3 };
 
 static const unsigned weights[FUZZ_KINDS] = {
 	[FUZZ_MMAP] = 90, [FUZZ_MUNMAP] = 22, [FUZZ_MPROTECT] = 42, [FUZZ_MREMAP] = 34, [FUZZ_BRK] = 14, [FUZZ_MADVISE] = 90,
-	[FUZZ_PROCESS_MADVISE] = 6, [FUZZ_MLOCK] = 6, [FUZZ_MLOCK2] = 5, [FUZZ_MUNLOCK] = 6, [FUZZ_MLOCKALL] = 2,
+	[FUZZ_PKEY_MPROTECT] = 8, [FUZZ_PKEY_ALLOC] = 4, [FUZZ_PKEY_FREE] = 2, [FUZZ_WRPKRU] = 10, [FUZZ_PROCESS_MADVISE] = 6,
+	[FUZZ_MLOCK] = 6, [FUZZ_MLOCK2] = 5, [FUZZ_MUNLOCK] = 6, [FUZZ_MLOCKALL] = 2,
 	[FUZZ_MUNLOCKALL] = 2, [FUZZ_MSYNC] = 8, [FUZZ_MINCORE] = 20, [FUZZ_MSEAL] = 1, [FUZZ_REMAP_FILE_PAGES] = 4,
 	[FUZZ_PRCTL] = 3, [FUZZ_SHMAT] = 6, [FUZZ_SHMDT] = 3, [FUZZ_SETRLIMIT] = 2, [FUZZ_ADD_SEALS] = 1, [FUZZ_FORK] = 14,
 	[FUZZ_EXIT] = 8, [FUZZ_READ_WORD] = 110, [FUZZ_WRITE_WORD] = 120, [FUZZ_EXCHANGE] = 20, [FUZZ_FETCH_ADD] = 20,
@@ -298,6 +299,20 @@ static void generate_others(const struct fuzz_session *s, uint64_t *r, const str
 	switch ((enum fuzz_kind)op->kind) {
 	case FUZZ_MPROTECT:
 		a[2] = protection(r);
+		break;
+	case FUZZ_PKEY_MPROTECT:
+		a[2] = protection(r);
+		a[3] = below(r, 4);
+		break;
+	case FUZZ_PKEY_ALLOC:
+		a[0] = 0;
+		a[1] = below(r, 4);
+		break;
+	case FUZZ_PKEY_FREE:
+		a[0] = 1 + below(r, 3);
+		break;
+	case FUZZ_WRPKRU: /* mostly open, or most accesses would end there */
+		a[0] = chance(r, 60) ? 0 : chance(r, 30) ? 0x55555554 : (uint32_t)fuzz_random(r) & (uint32_t)fuzz_random(r) & ~3u;
 		break;
 	case FUZZ_BRK:
 		a[0] = p->brk + (below(r, 12) - 5) * PAGE + (chance(r, 30) ? below(r, PAGE) : 0);

@@ -14,7 +14,7 @@ static const struct {
 } kinds[FUZZ_KINDS] = {
 	[FUZZ_MMAP] = { "mmap", 6 }, [FUZZ_MUNMAP] = { "munmap", 2 }, [FUZZ_MPROTECT] = { "mprotect", 3 },
 	[FUZZ_PKEY_MPROTECT] = { "pkey_mprotect", 4 }, [FUZZ_PKEY_ALLOC] = { "pkey_alloc", 2 },
-	[FUZZ_PKEY_FREE] = { "pkey_free", 1 }, [FUZZ_MREMAP] = { "mremap", 5 }, [FUZZ_BRK] = { "brk", 1 },
+	[FUZZ_PKEY_FREE] = { "pkey_free", 1 }, [FUZZ_WRPKRU] = { "wrpkru", 1 }, [FUZZ_MREMAP] = { "mremap", 5 }, [FUZZ_BRK] = { "brk", 1 },
 	[FUZZ_MADVISE] = { "madvise", 3 }, [FUZZ_PROCESS_MADVISE] = { "process_madvise", 6 },
 	[FUZZ_MLOCK] = { "mlock", 2 }, [FUZZ_MLOCK2] = { "mlock2", 3 }, [FUZZ_MUNLOCK] = { "munlock", 2 },
 	[FUZZ_MLOCKALL] = { "mlockall", 1 }, [FUZZ_MUNLOCKALL] = { "munlockall", 0 }, [FUZZ_MSYNC] = { "msync", 3 },
@@ -65,6 +65,7 @@ const struct fuzz_flag fuzz_flags[] = {
 	IS(FUZZ_PKEY_MPROTECT, 3, "pkey -1", ALL, ALL), IS(FUZZ_PKEY_MPROTECT, 3, "pkey 0", ALL, 0),
 	IS(FUZZ_PKEY_MPROTECT, 3, "pkey 1", ALL, 1), IS(FUZZ_PKEY_MPROTECT, 3, "pkey 2", ALL, 2),
 	IS(FUZZ_PKEY_MPROTECT, 3, "pkey 16", ALL, 16),
+	BIT(FUZZ_PKEY_ALLOC, 1, "PKEY_DISABLE_ACCESS", 1), BIT(FUZZ_PKEY_ALLOC, 1, "PKEY_DISABLE_WRITE", 2),
 	BIT(FUZZ_MREMAP, 3, "MREMAP_MAYMOVE", 1), BIT(FUZZ_MREMAP, 3, "MREMAP_FIXED", 2),
 	BIT(FUZZ_MREMAP, 3, "MREMAP_DONTUNMAP", 4), BIT(FUZZ_MREMAP, 3, "unknown bit", 8),
 	IS(FUZZ_MREMAP, 1, "old size 0", ALL, 0), ADVICE(MADV_NORMAL), ADVICE(MADV_RANDOM), ADVICE(MADV_SEQUENTIAL),

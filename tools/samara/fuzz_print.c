@@ -60,6 +60,9 @@ static const char prelude[] =
 "__attribute__((unused)) static long load(ul address)\n{\n	long r = 0;\n"
 "	__asm__ volatile(\"lea 1f(%%rip), %%rbx\\n movzbl (%1), %%ecx\\n1:\" : \"+a\"(r)\n"
 "		: \"D\"(address) : \"rbx\", \"rcx\", \"memory\");\n"
+"	return r;\n}\n"
+"__attribute__((unused)) static long wrpkru(ul rights)\n{\n	long r = 0;\n"
+"	__asm__ volatile(\"wrpkru\\n xor %%eax, %%eax\" : \"+a\"(rights) : \"c\"(0), \"d\"(0) : \"memory\", \"cc\");\n"
 "	return r;\n}\n\n"
 "__attribute__((unused)) static int file(const char *path, int flags, long bytes)\n{\n"
 "	int fd = open(path, flags | O_CREAT * (bytes >= 0), 0600);\n"
@@ -207,6 +210,7 @@ static void print_call(FILE *out, const struct fuzz_session *s, const struct fuz
 		break;
 	case FUZZ_WRITE:
 	case FUZZ_READ:
+	case FUZZ_WRPKRU:
 		fprintf(out, "%s(", fuzz_kind_name(op->kind));
 		fuzz_print_number(out, s, a[0]);
 		break;

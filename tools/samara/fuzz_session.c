@@ -286,6 +286,9 @@ static int kernel_call(struct fuzz_session *s, const struct fuzz_op *op)
 			return -1;
 		s->kernel_result = touch_result(p->worker.box);
 		return 0;
+	case FUZZ_WRPKRU:
+		s->kernel_result = 0;
+		return fuzz_worker_wrpkru(&p->worker, (uint32_t)op->a[0]);
 	case FUZZ_FORK:
 		return kernel_fork(s->island, &p->worker, op->extra, &s->proc[op->extra].worker, &s->kernel_result,
 			s->uffd);
@@ -429,6 +432,22 @@ static bool access_agrees(struct fuzz_session *s, const struct fuzz_op *op, size
 	return false;
 }
 
+/* The register of rights of protection keys: what requests do to it. */
+static bool keys_agree(struct fuzz_session *s, const struct fuzz_op *op, size_t index)
+{
+	const struct fuzz_process *p = &s->proc[op->proc];
+	struct fuzz_difference *d = &s->difference;
+
+	if (!p->alive || !p->mm || !p->worker.box->keys || p->worker.box->pkru == samara_pkru(p->mm))
+		return true;
+	d->index = index;
+	d->kernel = s->kernel_result;
+	d->samara = s->samara_result;
+	snprintf(d->what, sizeof(d->what), "%s: PKRU", fuzz_kind_name(op->kind));
+	snprintf(d->detail, sizeof(d->detail), "kernel: PKRU %#x\nsamara: %#x", p->worker.box->pkru, samara_pkru(p->mm));
+	return false;
+}
+
 static bool memory_agrees(struct fuzz_session *s, const struct fuzz_op *op, size_t index, bool end)
 {
 	struct fuzz_difference *d = &s->difference;
@@ -495,6 +514,10 @@ enum fuzz_verdict fuzz_session_step(struct fuzz_session *s, const struct fuzz_op
 	}
 	if (unjudged && s->stats)
 		fuzz_stats_unjudged(s->stats, unjudged);
+	if (!keys_agree(s, op, index)) {
+		LEAVE(s);
+		return FUZZ_DIFFERENT;
+	}
 	for (int i = 0; i < FUZZ_MAX_PROCS; i++) {
 		bool due = i == op->proc || (op->kind == FUZZ_FORK && i == op->extra) || index % FUZZ_ALL_MAPS_EVERY == 0;
 		if (!due || !s->proc[i].alive || !s->proc[i].mm)
