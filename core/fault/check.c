@@ -1,4 +1,4 @@
-/* check.c - what holds between maps, page tables, frames, reverse maps and caches: M1 to M8 of docs/invariants.md.
+/* check.c - what holds between maps, page tables, frames, reverse maps and caches: M1 to M8, R1 to R4 of docs/invariants.md.
  *
  * mm_memory_check looks at one address space (mmap_lock held, nobody faulting); samara_check_machine at everything.
  */
@@ -121,6 +121,23 @@ static const char *check_frame(struct samara *vm, struct frame *frame, uint64_t 
 	return NULL;
 }
 
+/* Every VMA is where it should be in the reverse maps, and nobody else is. */
+static const char *check_rmaps(struct samara *vm)
+{
+	uint64_t links = 0, members = 0;
+	const char *broken = NULL;
+
+	for (struct samara_mm *mm = vm->spaces; mm && !broken; mm = mm->next) {
+		struct tree_iter iter;
+		vma_t *vma;
+
+		tree_iter_init(&iter, &mm->tree, 0);
+		while (!broken && (vma = tree_iter_next(&iter)))
+			broken = rmap_check_vma(vma, &links, &members);
+	}
+	return broken ? broken : links != members ? "R1: a reverse map has a member that no space has" : NULL;
+}
+
 static const char *check_machine(struct samara *vm)
 {
 	uint64_t mapped = 0, maps = 0, tables = 0, table_frames = 0;
@@ -135,11 +152,10 @@ static const char *check_machine(struct samara *vm)
 		broken = check_space(mm, &mapped);
 		tables += mm->table.pages;
 	}
-	for (struct samara_inode *inode = vm->inodes; inode && !broken; inode = inode->next == vm->inodes ? NULL : inode->next) {
+	if (!broken)
+		broken = check_rmaps(vm);
+	for (struct samara_inode *inode = vm->inodes; inode && !broken; inode = inode->next == vm->inodes ? NULL : inode->next)
 		broken = cache_check(inode);
-		if (!broken)
-			broken = treap_check(inode->map.root, false, inode->map.count);
-	}
 	for (uint64_t at = 0; at < vm->frames.count && !broken; at += (uint64_t)1 << vm->frames.map[at].order) {
 		struct frame *frame = &vm->frames.map[at];
 

@@ -18,9 +18,9 @@
  * not what it was, somebody was faster and the access is made again.  A file's page is locked from before its lookup is trusted
  * until its entry stands, which is what truncate waits for.
  *
- * A page that somebody else reads, or has locked, is waited for with nothing held (FAULT_WAIT), and the access is made again; or it
- * is the caller's to come again (SAMARA_NOWAIT: -EAGAIN).  Populate and pins wait under their lock; and so does the first write to a
- * page that is there (fault_make_writable), for a write-back of it.  Who reads a page himself does so with the VMA held.
+ * A page that somebody else reads, writes back, or has locked, is waited for with nothing held (FAULT_WAIT), and the access is made
+ * again; or it is the caller's to come again (SAMARA_NOWAIT: -EAGAIN).  Populate waits under its lock.  Who reads a page himself
+ * does so with the VMA held.
  *
  * mmap_lock is needed for three things: a VMA that is changing at this moment, the first page of a private mapping (its anonymous
  * history depends on its neighbours), and growing a stack.
@@ -155,8 +155,18 @@ static int fault_map_locked(struct fault *f)
 	return grows ? fault_grow_stack(f) : fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 }
 
+SAMARA_INTERNAL int fault_await(struct fault *f, struct samara_inode *inode, uint64_t index)
+{
+	if (!f->may_leave || (f->access & SAMARA_NOWAIT) || !mm_port(f->mm)->wait)
+		return fault_error(f, -SAMARA_EAGAIN, 0, 0);
+	samara_inode_get(inode);
+	f->awaited = inode;
+	f->awaited_index = index;
+	return FAULT_WAIT;
+}
+
 /* No lock is held.  The access is made again afterwards, whatever came: it meets the page, or the error. */
-static int wait_for_page(struct fault *f)
+SAMARA_INTERNAL void fault_wait(struct fault *f)
 {
 	struct frame *page;
 
@@ -166,7 +176,6 @@ static int wait_for_page(struct fault *f)
 		frame_put(&f->mm->vm->frames, f->cpu, page);
 	}
 	samara_inode_put(f->awaited);
-	return FAULT_RETRY;
 }
 
 /* The page cache may give up what this very access fetched: it is not tried for ever. */
@@ -185,8 +194,10 @@ static int fault_once(struct fault *f)
 	}
 	if (err == FAULT_MAP_LOCK)
 		err = fault_map_locked(f);
-	if (UNLIKELY(err == FAULT_WAIT))
-		err = wait_for_page(f);
+	if (UNLIKELY(err == FAULT_WAIT)) {
+		fault_wait(f);
+		err = FAULT_RETRY;
+	}
 	return err;
 }
 

@@ -138,12 +138,8 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 	if (!write && !(vma->extra && vma->extra->shm))
 		map_around(f, slot);
 	err = cache_get(inode, vma->file, index, how_to_get(f), &page);
-	if (err == -SAMARA_EAGAIN && f->may_leave && !(f->access & SAMARA_NOWAIT) && mm_port(f->mm)->wait) {
-		samara_inode_get(inode);
-		f->awaited = inode;
-		f->awaited_index = index;
-		return FAULT_WAIT;
-	}
+	if (err == -SAMARA_EAGAIN)
+		return fault_await(f, inode, index);
 	if (UNLIKELY(err))
 		return file_error(f, err);
 	if (write && !shared) {
@@ -164,6 +160,7 @@ SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_
 {
 	struct samara *vm = f->mm->vm;
 	struct table *table = &f->mm->table;
+	struct samara_inode *inode = f->vma->file->inode;
 	struct frame *lock = table_lock(table, slot), *page;
 	int err;
 
@@ -174,14 +171,21 @@ SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_
 	page = entry_frame(table, seen);
 	frame_get(&vm->frames, page);
 	table_unlock(table, lock);
-	page_lock(vm, page);
+	if (!page_trylock(vm, page)) {
+		if (f->may_leave || (f->access & SAMARA_NOWAIT)) {
+			err = fault_await(f, inode, page->index);
+			frame_put(&vm->frames, f->cpu, page);
+			return err;
+		}
+		page_lock(vm, page);
+	}
 	err = FAULT_RETRY;
-	if (cache_page_here(f->vma->file->inode, page, page->index)) {
-		err = tell_file(f->vma->file->inode, page);
+	if (cache_page_here(inode, page, page->index)) {
+		err = tell_file(inode, page);
 		if (err) {
 			err = file_error(f, err);
 		} else {
-			if (inode_has_backing(f->vma->file->inode)) /* of shared memory the entry knows, as where mprotect made it writable at once */
+			if (inode_has_backing(inode)) /* of shared memory the entry knows, as where mprotect made it writable at once */
 				cache_mark_dirty(page);
 			lock = table_lock(table, slot);
 			if (entry_present(*slot) && entry_frame(table, *slot) == page)

@@ -118,27 +118,39 @@ static int follow_page(struct follow *w)
 	return 0;
 }
 
-/* The frame of the page that holds `addr`, with a reference (and a pin). */
-static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin, struct frame **out, struct samara_signal *why)
+static int follow_once(struct follow *w)
 {
-	struct follow w = { .fault = { .mm = mm, .addr = addr, .why = why, .cpu = vm_cpu(mm->vm), .any_key = true }, .how = how, .pin = pin };
+	struct samara_mm *mm = w->fault.mm;
 	struct samara_read_guard r;
 	int err = FAULT_MAP_LOCK;
 
+	w->fault.map_locked = false;
+	w->fault.vma = vma_find_locked(mm, w->fault.addr);
+	if (w->fault.vma) {
+		err = follow_page(w);
+		vma_unlock_read(mm, w->fault.vma);
+	}
+	if (err != FAULT_MAP_LOCK)
+		return err;
+	samara_read_lock(mm, &r);
+	w->fault.vma = tree_get(&mm->tree, w->fault.addr);
+	w->fault.map_locked = true;
+	err = w->fault.vma ? follow_page(w) : fault_error(&w->fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
+	samara_read_unlock(&r);
+	return err;
+}
+
+/* The frame of the page that holds `addr`, with a reference (and a pin). */
+static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin, struct frame **out, struct samara_signal *why)
+{
+	struct follow w = { .fault = { .mm = mm, .addr = addr, .why = why, .cpu = vm_cpu(mm->vm), .any_key = true, .may_leave = true },
+		.how = how, .pin = pin };
+	int err;
+
 	if (addr >= mm->layout.task_size)
 		return fault_error(&w.fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
-	w.fault.vma = vma_find_locked(mm, addr);
-	if (w.fault.vma) {
-		err = follow_page(&w);
-		vma_unlock_read(mm, w.fault.vma);
-	}
-	if (err == FAULT_MAP_LOCK) {
-		samara_read_lock(mm, &r);
-		w.fault.vma = tree_get(&mm->tree, addr);
-		w.fault.map_locked = true;
-		err = w.fault.vma ? follow_page(&w) : fault_error(&w.fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
-		samara_read_unlock(&r);
-	}
+	while ((err = follow_once(&w)) == FAULT_WAIT)
+		fault_wait(&w.fault);
 	*out = w.frame;
 	return err;
 }

@@ -124,3 +124,19 @@ SAMARA_INTERNAL void rmap_leave_family(vma_t *vma)
 	lock_write_unlock(&anon->map.lock, port);
 	anon_put(anon);
 }
+
+SAMARA_INTERNAL const char *rmap_check_vma(vma_t *vma, uint64_t *links, uint64_t *members)
+{
+	const struct rmap *map = map_of_file(vma);
+	const char *broken = NULL;
+
+	if (map) {
+		++*links;
+		broken = treap_check(map, vma, false, members);
+	}
+	if (vma->anon && !broken) {
+		++*links;
+		broken = treap_check(&vma->anon->map, vma, true, members);
+	}
+	return broken;
+}

@@ -6,7 +6,7 @@
  * linking cannot fail, and a family is as large as the VMAs that live: a chain of a thousand forks whose parents
  * have gone holds one member.
  *
- * What always holds (R2, in part, and R3 by core/fault/check.c; R1 by no function; docs/invariants.md):
+ * What always holds (core/fault/check.c; docs/invariants.md):
  *   R1  a VMA with a file other than /dev/zero's is in its inode's map, at the offsets of its range; no other is;
  *   R2  a VMA with an `anon` is in that family's map; anon_id is not zero then;
  *   R3  every entry that maps a frame is found by rmap_frame_each: for a file's frame through its inode and index, for an
@@ -62,6 +62,9 @@ SAMARA_INTERNAL void rmap_leave_family(struct samara_vma *vma);
 /* Around a change of start, end or pgoff: between them nobody walks, and the VMA is in no map. */
 SAMARA_INTERNAL void rmap_open(struct samara_vma *vma);
 SAMARA_INTERNAL void rmap_close(struct samara_vma *vma);
+/* NULL, or what is broken of the maps that the VMA is in; nobody at work.  *links: how many it is in; *members: of those whose root it
+ * is.  Over all VMAs of a machine both are the same. */
+SAMARA_INTERNAL const char *rmap_check_vma(struct samara_vma *vma, uint64_t *links, uint64_t *members);
 /* Keep every walker of this VMA's maps out, while its entries are moved. */
 SAMARA_INTERNAL void rmap_lock_vma(struct samara_vma *vma);
 SAMARA_INTERNAL void rmap_unlock_vma(struct samara_vma *vma);
@@ -72,7 +75,7 @@ SAMARA_INTERNAL void treap_remove(struct samara_vma **root, struct samara_vma *v
 /* Every member that maps any of the pages first..last (inclusive), ascending by first page.  Stops when fn returns non-zero, and returns that. */
 typedef int treap_each_fn(void *self, struct samara_vma *vma);
 SAMARA_INTERNAL int treap_each(struct samara_vma *root, uint64_t first, uint64_t last, bool anonymous, treap_each_fn *each, void *self);
-SAMARA_INTERNAL const char *treap_check(struct samara_vma *root, bool anonymous, uint32_t count);
+SAMARA_INTERNAL const char *treap_check(const struct rmap *map, const struct samara_vma *vma, bool anonymous, uint64_t *members);
 
 /* walk.c.  Every mapping of pages first..last of a file: [start, end) is the part of the VMA that maps them.  Lock taken for reading. */
 typedef int rmap_range_fn(void *self, struct samara_vma *vma, uint64_t start, uint64_t end);

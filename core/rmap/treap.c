@@ -130,6 +130,13 @@ SAMARA_INTERNAL int treap_each(vma_t *root, uint64_t first, uint64_t last, bool 
 	return 0;
 }
 
+static bool treap_has(vma_t *root, const vma_t *vma, bool anonymous)
+{
+	while (root && root != vma)
+		root = treap_before(vma, root) ? treap_link(root, anonymous)->left : treap_link(root, anonymous)->right;
+	return root;
+}
+
 static const char *treap_check_node(vma_t *root, bool anonymous, uint32_t *count, const vma_t **prev)
 {
 	struct rmap_link *link;
@@ -156,11 +163,18 @@ static const char *treap_check_node(vma_t *root, bool anonymous, uint32_t *count
 	return broken;
 }
 
-SAMARA_INTERNAL const char *treap_check(vma_t *root, bool anonymous, uint32_t count)
+/* `vma` is a member, by its range; and, once for each map, the whole of it: at its root. */
+SAMARA_INTERNAL const char *treap_check(const struct rmap *map, const vma_t *vma, bool anonymous, uint64_t *members)
 {
 	const vma_t *prev = NULL;
+	const char *broken;
 	uint32_t seen = 0;
-	const char *broken = treap_check_node(root, anonymous, &seen, &prev);
 
-	return broken ? broken : seen != count ? "R4: the treap's count is wrong" : NULL;
+	if (!treap_has(map->root, vma, anonymous))
+		return "R1: a mapping is not in the reverse map of its file, or of its family";
+	if (map->root != vma)
+		return NULL;
+	broken = treap_check_node(map->root, anonymous, &seen, &prev);
+	*members += map->count;
+	return broken ? broken : seen != map->count ? "R4: the treap's count is wrong" : NULL;
 }
