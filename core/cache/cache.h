@@ -2,7 +2,7 @@
  *
  * A page of the cache is a frame of kind FRAME_FILE whose owner is the inode and whose index is its page offset; the
  * cache holds one reference.  Its state is in frame->marks (PAGE_...), its lock is frame->lock.  What always holds
- * (cache_check):
+ * (cache_check, as far as docs/invariants.md says; the rest of C2 and C4 are its C6 and C7, which tests find):
  *
  *   C1  the index maps each offset to at most one frame, and that frame's owner and index say so;
  *   C2  a page is up to date before anybody but the holder of its lock sees its bytes, and stays so until it leaves

@@ -5,8 +5,8 @@
  *   about pages only   WILLNEED COLD PAGEOUT COLLAPSE
  *   faults pages in    POPULATE_READ POPULATE_WRITE
  *
- * Holes are passed over and give ENOMEM at the end; any other error stops the walk at once.  What concerns pages alone is checked
- * here and has no further effect on the map.
+ * Holes are passed over and give ENOMEM at the end; any other error stops the walk at once.  What the advice does to pages comes after
+ * the check of each VMA, on a machine with memory (apply_to_pages).  What may ask a file holds mmap_lock for reading (reading_advice).
  */
 #include "core/space/space.h"
 
@@ -318,14 +318,28 @@ int samara_madvise_with(struct samara_write_guard *g, samara_va addr, uint64_t l
 	return mm_madvise(g->read.mm, addr, length, advice);
 }
 
+/* What changes neither the map nor takes entries away but by the reverse map: others go on while a file is asked. */
+static bool reading_advice(int advice)
+{
+	return advice == SAMARA_MADV_POPULATE_READ || advice == SAMARA_MADV_POPULATE_WRITE ||
+	       advice == SAMARA_MADV_WILLNEED || advice == SAMARA_MADV_REMOVE;
+}
+
 int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int advice)
 {
 	struct samara_write_guard g;
+	struct samara_read_guard r;
 	int err;
 
-	samara_write_lock(mm, &g);
-	err = mm_madvise(mm, addr, length, advice);
-	samara_write_unlock(&g);
+	if (reading_advice(advice)) {
+		samara_read_lock(mm, &r);
+		err = mm_madvise(mm, addr, length, advice);
+		samara_read_unlock(&r);
+	} else {
+		samara_write_lock(mm, &g);
+		err = mm_madvise(mm, addr, length, advice);
+		samara_write_unlock(&g);
+	}
 	return err;
 }
 

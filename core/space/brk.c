@@ -69,10 +69,8 @@ static int grow(struct samara_mm *mm, uint64_t start, uint64_t end)
 		mm_link(mm, vma);
 	}
 	mm_account(mm, flags, (int64_t)pages);
-	if (flags & VM_LOCKED) {
+	if (flags & VM_LOCKED)
 		mm->locked_vm += pages;
-		(void)mm_populate(mm, start, end, true);
-	}
 	return 0;
 }
 
@@ -81,6 +79,7 @@ samara_va samara_brk(struct samara_mm *mm, samara_va brk)
 	struct mm_layout *l = &mm->layout;
 	struct samara_write_guard g;
 	uint64_t old_end, new_end, result;
+	struct range grown = { 0 };
 	int err = 0;
 
 	samara_write_lock(mm, &g);
@@ -98,7 +97,9 @@ samara_va samara_brk(struct samara_mm *mm, samara_va brk)
 		err = grow(mm, old_end, new_end);
 	if (!err)
 		l->brk = brk;
+	if (!err && (mm->def_flags & VM_LOCKED))
+		grown = (struct range){ old_end, new_end };
 	result = l->brk;
-	samara_write_unlock(&g);
+	(void)mm_unlock_and_populate(&g, grown, true);
 	return result;
 }

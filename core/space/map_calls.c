@@ -22,12 +22,6 @@ static int64_t mmap_pages(struct samara_mm *mm, struct map_request *request, str
 	return mm_mmap(mm, request, populate);
 }
 
-/* Failures after the mapping exists do not undo it. */
-static void fill(struct samara_mm *mm, int64_t at, uint64_t length)
-{
-	(void)mm_populate(mm, (uint64_t)at, (uint64_t)at + PAGE_ALIGN(length), true);
-}
-
 int64_t samara_mmap_with(struct samara_write_guard *g, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t offset)
 {
@@ -38,8 +32,8 @@ int64_t samara_mmap_with(struct samara_write_guard *g, samara_va addr, uint64_t 
 	if (offset & ~PAGE_MASK)
 		return -SAMARA_EINVAL;
 	at = mmap_pages(g->read.mm, &request, file, &populate);
-	if (at >= 0 && populate)
-		fill(g->read.mm, at, request.length);
+	if (at >= 0 && populate) /* what fails once the mapping exists does not undo it */
+		(void)mm_populate(g->read.mm, (uint64_t)at, (uint64_t)at + PAGE_ALIGN(length), true);
 	return at;
 }
 
@@ -54,20 +48,15 @@ int64_t samara_mmap_pgoff(struct samara_mm *mm, samara_va addr, uint64_t length,
 {
 	struct map_request request = { .addr = addr, .length = length, .prot = prot, .flags = flags, .pgoff = pgoff };
 	struct samara_write_guard g;
-	struct samara_read_guard r;
+	struct range fresh = { 0 };
 	bool populate = false;
 	int64_t at;
 
 	samara_write_lock(mm, &g);
 	at = mmap_pages(mm, &request, file, &populate);
-	if (LIKELY(at < 0 || !populate)) {
-		samara_write_unlock(&g);
-		return at;
-	}
-	/* pages are faulted in with the write side given up, so that others go on */
-	samara_write_downgrade(&g, &r);
-	fill(mm, at, request.length);
-	samara_read_unlock(&r);
+	if (UNLIKELY(populate && at >= 0))
+		fresh = (struct range){ (uint64_t)at, (uint64_t)at + PAGE_ALIGN(length) };
+	(void)mm_unlock_and_populate(&g, fresh, true);
 	return at;
 }
 

@@ -62,10 +62,11 @@ static uint64_t locked_pages_in(const struct samara_mm *mm, uint64_t start, uint
 	return pages;
 }
 
-/* *end: up to where, from the page of `start`, pages are to be faulted in. */
-static int do_mlock(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t lock, uint64_t *end)
+/* *locked is what is to be faulted in. */
+static int do_mlock(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t lock, struct range *locked)
 {
 	uint64_t limit = mm_limit(mm, LIMIT_MEMLOCK) >> PAGE_SHIFT, pages;
+	int err;
 
 	if (!mm_can_lock(mm))
 		return -SAMARA_EPERM;
@@ -77,8 +78,10 @@ static int do_mlock(struct samara_mm *mm, uint64_t start, uint64_t length, uint6
 		if (pages > limit)
 			return -SAMARA_ENOMEM;
 	}
-	*end = start + length;
-	return lock_range(mm, start, length, lock);
+	err = lock_range(mm, start, length, lock);
+	if (!err)
+		*locked = (struct range){ start, start + length };
+	return err;
 }
 
 int samara_mlock(struct samara_mm *mm, samara_va addr, uint64_t length)
@@ -89,22 +92,16 @@ int samara_mlock(struct samara_mm *mm, samara_va addr, uint64_t length)
 int samara_mlock2(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t flags)
 {
 	struct samara_write_guard g;
-	struct samara_read_guard r;
-	uint64_t end = 0;
-	int err;
+	struct range locked = { 0 };
+	int err, missed;
 
 	if (flags & ~SAMARA_MLOCK_ONFAULT)
 		return -SAMARA_EINVAL;
 	samara_write_lock(mm, &g);
-	err = do_mlock(mm, addr, length, flags ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED, &end);
-	samara_write_downgrade(&g, &r);
-	if (!err) {
-		err = mm_populate(mm, addr & PAGE_MASK, end, false);
-		/* what could not be faulted in for a lack of memory may be there the next time (mlock(2)) */
-		err = err == -SAMARA_EFAULT ? -SAMARA_ENOMEM : err == -SAMARA_ENOMEM ? -SAMARA_EAGAIN : err;
-	}
-	samara_read_unlock(&r);
-	return err;
+	err = do_mlock(mm, addr, length, flags ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED, &locked);
+	missed = mm_unlock_and_populate(&g, locked, false);
+	/* what could not be faulted in for a lack of memory may be there the next time (mlock(2)) */
+	return err ? err : missed == -SAMARA_EFAULT ? -SAMARA_ENOMEM : missed == -SAMARA_ENOMEM ? -SAMARA_EAGAIN : missed;
 }
 
 int samara_munlock(struct samara_mm *mm, samara_va addr, uint64_t length)
@@ -130,6 +127,7 @@ int samara_mlockall(struct samara_mm *mm, uint64_t flags)
 	const uint64_t known = SAMARA_MCL_CURRENT | SAMARA_MCL_FUTURE | SAMARA_MCL_ONFAULT;
 	uint64_t lock = flags & SAMARA_MCL_ONFAULT ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED;
 	struct samara_write_guard g;
+	struct range locked = { 0 };
 	int err = 0;
 
 	if (!flags || (flags & ~known) || flags == SAMARA_MCL_ONFAULT)
@@ -146,10 +144,10 @@ int samara_mlockall(struct samara_mm *mm, uint64_t flags)
 			mm->def_flags |= lock;
 		if (flags & SAMARA_MCL_CURRENT) {
 			lock_all(mm, lock);
-			(void)mm_populate(mm, 0, mm->layout.task_size, true);
+			locked.end = mm->layout.task_size;
 		}
 	}
-	samara_write_unlock(&g);
+	(void)mm_unlock_and_populate(&g, locked, true);
 	return err;
 }
 

@@ -79,6 +79,22 @@ SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t e
 	return 0;
 }
 
+SAMARA_INTERNAL int mm_unlock_and_populate(struct samara_write_guard *g, struct range range, bool ignore_errors) SAMARA_NO_ANALYSIS
+{
+	struct samara_mm *mm = g->read.mm;
+	struct samara_read_guard r;
+	int err;
+
+	if (LIKELY(range.start >= range.end)) {
+		samara_write_unlock(g);
+		return 0;
+	}
+	samara_write_downgrade(g, &r);
+	err = mm_populate(mm, range.start, range.end, ignore_errors);
+	samara_read_unlock(&r);
+	return err;
+}
+
 int samara_touch(struct samara_mm *mm, samara_va addr, int write)
 {
 	struct samara_write_guard g;

@@ -19,6 +19,7 @@ struct remap {
 	vma_t *vma;
 	bool shrinks;
 	uint64_t delta; /* what the request grows or shrinks by */
+	struct range *grown; /* locked memory that came: to be faulted in */
 };
 
 static bool wants_place(const struct remap *r)
@@ -202,7 +203,7 @@ static int64_t move(struct remap *r, uint64_t at)
 		(void)unmap_source(r, accounted);
 	}
 	if (locked && new_pages > old_pages)
-		(void)mm_populate(mm, at + r->old_length, at + r->new_length, true);
+		*r->grown = (struct range){ at + r->old_length, at + r->new_length };
 	return (int64_t)at;
 }
 
@@ -266,7 +267,7 @@ static int grow_in_place(struct remap *r)
 	mm_account(mm, flags, (int64_t)pages);
 	if (flags & VM_LOCKED) {
 		mm->locked_vm += pages;
-		(void)mm_populate(mm, end, end + delta, true);
+		*r->grown = (struct range){ end, end + delta };
 	}
 	return 0;
 }
@@ -338,10 +339,10 @@ static int64_t remap_several(struct remap *r)
 }
 
 SAMARA_INTERNAL int64_t mm_mremap(struct samara_mm *mm, uint64_t addr, uint64_t old_length, uint64_t new_length, uint64_t flags,
-	uint64_t new_addr)
+	uint64_t new_addr, struct range *grown)
 {
 	struct remap r = { .mm = mm, .addr = addr, .old_length = PAGE_ALIGN(old_length), .new_length = PAGE_ALIGN(new_length),
-		.flags = flags, .new_addr = new_addr };
+		.flags = flags, .new_addr = new_addr, .grown = grown };
 	int64_t result = check_arguments(&r);
 
 	r.shrinks = r.old_length > r.new_length;
@@ -360,17 +361,22 @@ SAMARA_INTERNAL int64_t mm_mremap(struct samara_mm *mm, uint64_t addr, uint64_t 
 int64_t samara_mremap_with(struct samara_write_guard *g, samara_va addr, uint64_t old_length, uint64_t new_length,
 	uint64_t flags, samara_va new_addr)
 {
-	return mm_mremap(g->read.mm, addr, old_length, new_length, flags, new_addr);
+	struct range grown = { 0 };
+	int64_t at = mm_mremap(g->read.mm, addr, old_length, new_length, flags, new_addr, &grown);
+
+	(void)mm_populate(g->read.mm, grown.start, grown.end, true);
+	return at;
 }
 
 int64_t samara_mremap(struct samara_mm *mm, samara_va addr, uint64_t old_length, uint64_t new_length, uint64_t flags,
 	samara_va new_addr)
 {
 	struct samara_write_guard g;
+	struct range grown = { 0 };
 	int64_t at;
 
 	samara_write_lock(mm, &g);
-	at = mm_mremap(mm, addr, old_length, new_length, flags, new_addr);
-	samara_write_unlock(&g);
+	at = mm_mremap(mm, addr, old_length, new_length, flags, new_addr, &grown);
+	(void)mm_unlock_and_populate(&g, grown, true);
 	return at;
 }

@@ -49,7 +49,8 @@ int samara_mseal(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t
 }
 
 /* Emulated as the kernel does: mmap(MAP_FIXED) of the same file at another offset, over contiguous mappings of it. */
-static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t size, uint64_t pgoff, uint64_t flags)
+static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t size, uint64_t pgoff, uint64_t flags,
+	struct range *fresh)
 {
 	vma_t *vma = tree_get(&mm->tree, start);
 	struct map_request request;
@@ -92,7 +93,7 @@ static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t si
 	extra_put(mm->vm, extra);
 	samara_file_put(file);
 	if (at >= 0 && populate)
-		(void)mm_populate(mm, start, start + size, true);
+		*fresh = (struct range){ start, start + size };
 	return at < 0 ? (int)at : 0;
 }
 
@@ -100,6 +101,7 @@ int samara_remap_file_pages(struct samara_mm *mm, samara_va addr, uint64_t lengt
 	uint64_t flags)
 {
 	struct samara_write_guard g;
+	struct range fresh = { 0 };
 	int err;
 
 	if (prot)
@@ -109,7 +111,7 @@ int samara_remap_file_pages(struct samara_mm *mm, samara_va addr, uint64_t lengt
 	if (addr + length <= addr || pgoff + (length >> PAGE_SHIFT) < pgoff)
 		return -SAMARA_EINVAL;
 	samara_write_lock(mm, &g);
-	err = do_remap_file_pages(mm, addr, length, pgoff, flags);
-	samara_write_unlock(&g);
+	err = do_remap_file_pages(mm, addr, length, pgoff, flags, &fresh);
+	(void)mm_unlock_and_populate(&g, fresh, true);
 	return err;
 }

@@ -21,7 +21,7 @@ static void access_of(int shmflg, uint64_t *prot, unsigned *fmode)
 }
 
 static int64_t attach(struct samara_mm *mm, struct samara_file *file, struct vma_extra *extra, uint64_t addr, uint64_t prot,
-	uint64_t flags, int shmflg)
+	uint64_t flags, int shmflg, struct range *fresh)
 {
 	uint64_t size = PAGE_ALIGN(file->inode->desc.size_bytes);
 	struct map_request request = { .addr = addr, .length = size, .prot = prot, .flags = flags, .file = file, .extra = extra };
@@ -36,7 +36,7 @@ static int64_t attach(struct samara_mm *mm, struct samara_file *file, struct vma
 	}
 	at = mm_mmap(mm, &request, &populate);
 	if (at >= 0 && populate)
-		(void)mm_populate(mm, (uint64_t)at, (uint64_t)at + size, true);
+		*fresh = (struct range){ (uint64_t)at, (uint64_t)at + size };
 	return at;
 }
 
@@ -46,6 +46,7 @@ int64_t samara_shmat(struct samara_mm *mm, struct samara_inode *segment, const c
 	struct samara_write_guard g;
 	struct samara_file *file;
 	struct vma_extra *extra;
+	struct range fresh = { 0 };
 	unsigned fmode;
 	int64_t at;
 
@@ -72,8 +73,8 @@ int64_t samara_shmat(struct samara_mm *mm, struct samara_inode *segment, const c
 	at = samara_file_open(segment, fmode, path, &file);
 	if (!at) {
 		samara_write_lock(mm, &g);
-		at = attach(mm, file, extra, addr, prot, flags, shmflg);
-		samara_write_unlock(&g);
+		at = attach(mm, file, extra, addr, prot, flags, shmflg, &fresh);
+		(void)mm_unlock_and_populate(&g, fresh, true);
 		samara_file_put(file);
 	}
 	extra_put(mm->vm, extra);

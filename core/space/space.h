@@ -39,14 +39,22 @@ SAMARA_INTERNAL void pkey_reset(struct samara_mm *mm);
 SAMARA_INTERNAL void pkey_inherit(struct samara_mm *child, const struct samara_mm *parent);
 
 /* -- the others -- */
+
+/* What a request made and is to be faulted in, bytes, half-open; empty: nothing is. */
+struct range {
+	uint64_t start, end;
+};
 SAMARA_INTERNAL int mm_mprotect(struct samara_mm *mm, uint64_t start, uint64_t length, uint64_t prot, int pkey);
 SAMARA_INTERNAL int64_t mm_mremap(struct samara_mm *mm, uint64_t addr, uint64_t old_length, uint64_t new_length, uint64_t flags,
-	uint64_t new_addr);
+	uint64_t new_addr, struct range *grown);
 SAMARA_INTERNAL int mm_madvise(struct samara_mm *mm, uint64_t start, uint64_t length, int advice);
 SAMARA_INTERNAL int uffd_drop(struct samara_mm *mm, vma_t *vma);
 SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child);
 /* populate.c: fault [start, end) in as far as ranges are concerned; stops at the first VMA that cannot be, with its errno. */
 SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t end, bool ignore_errors);
+/* The end of a request: the write side is given up, and the range faulted in under the read side, so that others go on. */
+SAMARA_INTERNAL int mm_unlock_and_populate(struct samara_write_guard *g, struct range range, bool ignore_errors)
+	SAMARA_RELEASE(g->read);
 SAMARA_INTERNAL bool no_huge_page(const struct samara_mm *mm, const vma_t *vma);
 SAMARA_INTERNAL uint64_t vma_beyond_eof(const vma_t *vma, uint64_t start, uint64_t end);
 SAMARA_INTERNAL bool vma_sealed(const vma_t *vma);

@@ -9,7 +9,8 @@
  *
  * Locks: none may be held (no guard); a hit takes only the lock of one page of the page table, for as long as the bytes are copied, so a
  * store is either before or after any change that takes its right away (munmap, mprotect, fork).  A fault takes the lock of
- * its VMA alone, and falls back to the read side of mmap_lock when the VMA is changing, has no anonymous history yet, or must grow.
+ * its VMA alone, and falls back to the read side of mmap_lock when the VMA is changing, has no anonymous history yet, or must grow; of
+ * a file's page it takes the page's lock.  Who must wait for a page that another thread reads or writes back waits with nothing held.
  */
 #ifndef SAMARA_MEMORY_H
 #define SAMARA_MEMORY_H

@@ -253,7 +253,9 @@ struct samara_mm_stat {
 	samara_va start_code, end_code, start_data, end_data, start_brk, brk, start_stack, mmap_base;
 };
 void samara_mm_stat(struct samara_mm *mm, struct samara_mm_stat *out);
-int samara_view_status(struct samara_mm *mm, samara_sink *sink, void *self); /* VmPeak .. VmLib lines */
+/* The lines VmPeak to VmLib of status; on a machine with memory also VmHWM, VmRSS and the Rss lines, VmPTE and VmSwap.  What the sink
+ * returned when it was not 0, else 0. */
+int samara_view_status(struct samara_mm *mm, samara_sink *sink, void *self);
 int samara_view_statm(struct samara_mm *mm, samara_sink *sink, void *self);
 /* proc(5), /proc/PID/smaps and smaps_rollup; machines with memory, else -ENOSYS.  The resident counts are those of one moment for each VMA. */
 int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self);

@@ -14,7 +14,7 @@
 #define AT 0x100000
 #define SHARED (SAMARA_MAP_SHARED | SAMARA_MAP_FIXED)
 
-enum wish { LOAD, STORE, COPY_FROM, COPY_TO, PIN };
+enum wish { LOAD, STORE, COPY_FROM, COPY_TO, PIN, POPULATE };
 
 struct slow {
 	struct samara *vm;
@@ -94,6 +94,7 @@ static void *wish_thread(void *self)
 	case STORE: s->result = (long)samara_store(s->mm, AT, &byte, 1, NULL); break;
 	case COPY_FROM: s->result = (long)samara_copy_from(s->mm, AT, &byte, 1, 0, NULL); break;
 	case COPY_TO: s->result = (long)samara_copy_to(s->mm, AT, &byte, 1, 0, NULL); break;
+	case POPULATE: s->result = 1 + samara_madvise(s->mm, AT, PAGE, SAMARA_MADV_POPULATE_READ); break;
 	case PIN:
 		s->result = samara_pin(s->mm, AT, 1, SAMARA_WRITE, &page);
 		if (s->result == 1)
@@ -149,6 +150,29 @@ static void test_a_page_that_is_read(void **state)
 	}
 }
 
+/* Populate waits with the read side of mmap_lock: first touches of private memory, which need it too, go on. */
+static void test_populate_lets_faults_pass(void **state)
+{
+	struct slow s;
+	pthread_t thread;
+	char byte = 3;
+
+	(void)state;
+	slow_open(&s);
+	assert_int_equal(samara_mmap(s.mm, 2 * AT, PAGE, RW, FIXED, NULL, 0), 2 * AT);
+	assert_int_equal(samara_fault(s.mm, AT, SAMARA_READ | SAMARA_NOWAIT, NULL), -SAMARA_EAGAIN);
+	s.wish = POPULATE;
+	assert_int_equal(pthread_create(&thread, NULL, wish_thread, &s), 0);
+	usleep(30000);
+	assert_int_equal(samara_store(s.mm, 2 * AT, &byte, 1, NULL), 1);
+	assert_int_equal(__atomic_load_n(&s.done, __ATOMIC_ACQUIRE), 0);
+	memset(s.asked, 5, PAGE);
+	samara_read_done(s.inode, 0, 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(s.result, 1);
+	slow_close(&s);
+}
+
 static void *sync_thread(void *self)
 {
 	struct slow *s = self;
@@ -196,6 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_page_that_is_read),
 		cmocka_unit_test(test_a_page_that_is_written_back),
+		cmocka_unit_test(test_populate_lets_faults_pass),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

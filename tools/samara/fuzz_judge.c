@@ -5,7 +5,7 @@
  * a fuzzer should, or fill pages where a guard region may stop it half way.  The one exception of the text
  * comparison: inode numbers of shared anonymous memory (and the device of anonymous huge pages), which each side
  * chooses freely, must agree by a one-to-one pairing that holds for the whole program.  Results that depend on the
- * state of pages, which the range side of samara does not know, are counted by reason as unjudged.
+ * state of pages, which a machine without memory does not know, are counted by reason as unjudged (without --memory).
  */
 #include <errno.h>
 #include <inttypes.h>
