@@ -30,10 +30,13 @@ static bool known_advice(const struct samara *vm, int advice)
 	return false;
 }
 
-/* Sealed anonymous memory keeps its contents unless it could be overwritten anyway. */
+/* Sealed anonymous memory keeps its contents unless who asks could overwrite it anyway: by its rights and by its protection key
+ * (Documentation/userspace-api/mseal). */
 static bool seal_forbids(const vma_t *vma, int advice)
 {
-	if (!vma_sealed(vma) || !vma_is_anonymous(vma) || (vma->flags & (VM_SHARED | VM_WRITE)))
+	if (!vma_sealed(vma) || !vma_is_anonymous(vma) || (vma->flags & VM_SHARED))
+		return false;
+	if ((vma->flags & VM_WRITE) && !pkey_forbids(vma->mm, vma_pkey(vma), true))
 		return false;
 	switch (advice) {
 	case SAMARA_MADV_DONTNEED: case SAMARA_MADV_DONTNEED_LOCKED: case SAMARA_MADV_FREE: case SAMARA_MADV_REMOVE:

@@ -252,7 +252,7 @@ static int grow_in_place(struct remap *r)
 	uint64_t end = vma->end, delta = r->new_length - r->old_length, pages = delta >> PAGE_SHIFT, flags = vma->flags;
 	struct vma_spec spec = { .start = end, .end = end + delta, .flags = flags, .file = vma->file,
 		.pgoff = vma->pgoff + vma_pages(vma), .private_data = vma->private_data, .extra = vma->extra,
-		.anon_id = vma->anon_id, .inherited = vma->inherited, .anon = vma->anon };
+		.anon_id = vma->anon_id, .anon = vma->anon }; /* what comes was in no fork: it may join an untouched neighbour */
 	int err = flags & VM_ACCOUNT ? mm_charge(mm, pages) : 0;
 
 	if (err)

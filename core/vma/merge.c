@@ -81,8 +81,8 @@ SAMARA_INTERNAL vma_t *vma_merge_new(struct samara_mm *mm, const struct vma_spec
 		return NULL;
 	left = fits_after(prev, spec);
 	right = fits_before(next, spec);
-	if (left && right && removable(next) &&
-	    anon_mergeable(prev->anon_id, prev->inherited, next->anon_id, next->inherited)) {
+	/* each was asked whether it may join the new range: only two different histories keep them apart */
+	if (left && right && removable(next) && (!prev->anon_id || !next->anon_id || prev->anon_id == next->anon_id)) {
 		adopt_history(prev, next->anon_id, next->inherited, next->anon);
 		adopt_history(prev, spec->anon_id, spec->inherited, spec->anon);
 		adopt_flags(prev, next->flags | spec->flags);

@@ -195,6 +195,60 @@ static void test_forms_of_the_call(void **state)
 	world_close(&w);
 }
 
+/* What stands at AT afterwards: how many mappings, when [0, 3) and [4, 8) with these histories (0 none, 1 own, 2 through fork) are
+ * joined by the page between them, which mremap adds to the first or mmap maps. */
+static unsigned joined(unsigned low, unsigned high, bool grows)
+{
+	const struct { unsigned history; uint64_t start, pages; } part[2] = { { low, 0x100000, 3 }, { high, 0x104000, 4 } };
+	struct samara_read_guard g;
+	const struct samara_vma *vma;
+	struct samara_mm *child;
+	unsigned count = 0;
+	struct world w;
+
+	world_open(&w);
+	for (int i = 0; i < 2; i++)
+		if (part[i].history == 2) {
+			samara_mmap(w.mm, part[i].start, part[i].pages * PAGE, RW, FIXED, NULL, 0);
+			assert_int_equal(samara_touch(w.mm, part[i].start, 1), 0);
+		}
+	assert_int_equal(samara_fork(w.mm, &child), 0);
+	for (int i = 0; i < 2; i++)
+		if (part[i].history < 2) {
+			samara_mmap(child, part[i].start, part[i].pages * PAGE, RW, FIXED, NULL, 0);
+			if (part[i].history)
+				assert_int_equal(samara_touch(child, part[i].start, 1), 0);
+		}
+	if (grows)
+		assert_int_equal(samara_mremap(child, 0x100000, 3 * PAGE, 4 * PAGE, 0, 0), 0x100000);
+	else
+		assert_int_equal(samara_mmap(child, 0x103000, PAGE, RW, FIXED, NULL, 0), 0x103000);
+	samara_read_lock(child, &g);
+	for (uint64_t at = 0x100000; at < 0x108000; at = samara_vma_end(vma), count++) {
+		vma = samara_find_vma(&g, at);
+		assert_non_null(vma);
+	}
+	samara_read_unlock(&g);
+	samara_check(child);
+	samara_mm_put(child);
+	world_close(&w);
+	return count;
+}
+
+static void test_growth_joins_an_untouched_neighbour(void **state)
+{
+	/* as the kernel does (6.18): [history of the low part][of the high one] */
+	static const unsigned grown[3][3] = { { 1, 1, 2 }, { 1, 2, 2 }, { 1, 2, 2 } };
+	static const unsigned mapped[3][3] = { { 1, 1, 2 }, { 1, 2, 2 }, { 2, 2, 3 } };
+
+	(void)state;
+	for (unsigned low = 0; low < 3; low++)
+		for (unsigned high = 0; high < 3; high++) {
+			assert_int_equal(joined(low, high, true), grown[low][high]);
+			assert_int_equal(joined(low, high, false), mapped[low][high]);
+		}
+}
+
 /* MADV_COLLAPSE of a file: its huge pages must be the mapping's, and one must lie in it. */
 static void test_collapse_of_a_file(void **state)
 {
@@ -327,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_anonymous_names),
 		cmocka_unit_test(test_lookup_sees_what_is_there),
 		cmocka_unit_test(test_forms_of_the_call),
+		cmocka_unit_test(test_growth_joins_an_untouched_neighbour),
 		cmocka_unit_test(test_collapse_of_a_file),
 		cmocka_unit_test(test_killable_waits),
 		cmocka_unit_test(test_iterator_survives_changes),

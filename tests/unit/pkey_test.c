@@ -187,6 +187,25 @@ static void test_requests_change_the_register(void **state)
 	keyed_close(&k);
 }
 
+/* Sealed memory is not discarded by who could not write to it (mseal(2)). */
+static void test_seals_ask(void **state)
+{
+	struct keyed k;
+	int key;
+
+	(void)state;
+	keyed_open(&k, false);
+	samara_mmap(k.mm, AT, PAGE, RW, FIXED, NULL, 0);
+	key = samara_pkey_alloc(k.mm, 0, NO_WRITE);
+	assert_int_equal(samara_pkey_mprotect(k.mm, AT, PAGE, RW, key), 0);
+	assert_int_equal(samara_madvise(k.mm, AT, PAGE, SAMARA_MADV_DONTNEED), 0);
+	assert_int_equal(samara_mseal(k.mm, AT, PAGE, 0), 0);
+	assert_int_equal(samara_madvise(k.mm, AT, PAGE, SAMARA_MADV_DONTNEED), -SAMARA_EPERM);
+	samara_set_pkru(k.mm, 0);
+	assert_int_equal(samara_madvise(k.mm, AT, PAGE, SAMARA_MADV_DONTNEED), 0);
+	keyed_close(&k);
+}
+
 static void test_what_cannot_be(void **state)
 {
 	struct sim sim;
@@ -207,6 +226,7 @@ int main(void)
 		cmocka_unit_test(test_accesses_ask),
 		cmocka_unit_test(test_who_is_asked),
 		cmocka_unit_test(test_requests_change_the_register),
+		cmocka_unit_test(test_seals_ask),
 		cmocka_unit_test(test_what_cannot_be),
 	};
 
