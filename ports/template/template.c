@@ -43,7 +43,8 @@ const struct samara_port *samara_template_port(void)
 		.free = template_free,
 		/* several threads: .wait and .wake (both), and for lookups without locks
 		 * .read_lock, .read_unlock, .defer, .barrier (all) */
-		/* frame caches and counters that threads do not share: .cpu; software TLBs and shadows of the page table: .invalidate, .changed */
+		/* frame caches and counters that threads do not share: .cpu; software TLBs and shadows of the page table: .invalidate, .changed;
+		 * rights of protection keys that differ between threads: .pkru, .set_pkru (both) */
 		/* placements that differ from run to run: .random */
 		.panic = template_panic,
 	};
