@@ -33,7 +33,8 @@ enum { /* beside 0 and negative errnos */
 
 /* fault.c.  The VMA is locked (see struct fault). */
 SAMARA_INTERNAL int fault_in_vma(struct fault *f);
-/* [start, end) of the VMA as MAP_POPULATE and mlock do, its key allowing it; mmap_lock held, either side.  The first page that cannot be had: -EFAULT, -ENOMEM. */
+/* [start, end) of the VMA as MAP_POPULATE and mlock do, its key allowing it; mmap_lock held, either side.  The first page that cannot
+ * be had: -EFAULT, -ENOMEM. */
 SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access);
 SAMARA_INTERNAL int fault_error(struct fault *f, int error, int signo, int code);
 

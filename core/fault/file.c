@@ -112,9 +112,15 @@ static int tell_file(const struct samara_inode *inode, const struct frame *page)
 	return inode->ops.page_mkwrite ? inode->ops.page_mkwrite(inode->desc.self, page->index) : 0;
 }
 
+/* A page that must be waited for is not waited for here (fault_await). */
+static bool comes_again(const struct fault *f)
+{
+	return f->may_leave || (f->access & SAMARA_NOWAIT);
+}
+
 static unsigned how_to_get(const struct fault *f)
 {
-	return CACHE_LOCK | CACHE_FAULT | (f->may_leave || (f->access & SAMARA_NOWAIT) ? CACHE_NOWAIT : 0) |
+	return CACHE_LOCK | CACHE_FAULT | (comes_again(f) ? CACHE_NOWAIT : 0) |
 	       (f->vma->flags & VM_RAND_READ ? CACHE_RANDOM : 0) | (f->vma->flags & VM_SEQ_READ ? CACHE_SEQUENTIAL : 0);
 }
 
@@ -172,7 +178,7 @@ SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_
 	frame_get(&vm->frames, page);
 	table_unlock(table, lock);
 	if (!page_trylock(vm, page)) {
-		if (f->may_leave || (f->access & SAMARA_NOWAIT)) {
+		if (comes_again(f)) {
 			err = fault_await(f, inode, page->index);
 			frame_put(&vm->frames, f->cpu, page);
 			return err;

@@ -23,23 +23,18 @@ struct follow {
 };
 
 /* May the embedder have pages of this VMA, this way?  A copy is made by somebody else, to whom keys say nothing. */
-static int pin_allowed(const struct follow *w)
+static bool pin_allowed(const struct follow *w)
 {
 	const vma_t *vma = w->fault.vma;
-	unsigned how = w->how;
+	bool force = w->how & SAMARA_FORCE, write = w->how & SAMARA_WRITE;
 
 	if (vma->flags & (VM_IO | VM_PFNMAP))
-		return -SAMARA_EFAULT;
-	if (w->pin && !(how & SAMARA_FORCE) && pkey_forbids(w->fault.mm, vma_pkey(vma), how & SAMARA_WRITE))
-		return -SAMARA_EFAULT;
-	if (how & SAMARA_WRITE) {
-		if (vma->flags & VM_WRITE)
-			return 0;
-		return (how & SAMARA_FORCE) && private_mapping(vma) && (vma->flags & VM_MAYWRITE) ? 0 : -SAMARA_EFAULT;
-	}
-	if (vma->flags & VM_READ)
-		return 0;
-	return (how & SAMARA_FORCE) && (vma->flags & VM_MAYREAD) ? 0 : -SAMARA_EFAULT;
+		return false;
+	if (w->pin && !force && pkey_forbids(w->fault.mm, vma_pkey(vma), write))
+		return false;
+	if (write)
+		return (vma->flags & VM_WRITE) || (force && private_mapping(vma) && (vma->flags & VM_MAYWRITE));
+	return (vma->flags & VM_READ) || (force && (vma->flags & VM_MAYREAD));
 }
 
 /* What the entry names, if it will do.  Its page of the table is locked. */
@@ -105,7 +100,7 @@ static unsigned access_for(const struct follow *w)
 /* The VMA is held.  0 and w->frame, or an error. */
 static int follow_page(struct follow *w)
 {
-	if (pin_allowed(w))
+	if (!pin_allowed(w))
 		return fault_error(&w->fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_ACCERR);
 	while (!follow_entry(w)) {
 		int err;

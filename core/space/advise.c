@@ -328,7 +328,20 @@ static bool reading_advice(int advice)
 	       advice == SAMARA_MADV_WILLNEED || advice == SAMARA_MADV_REMOVE;
 }
 
-int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int advice)
+/* Range by range, until one fails; *done: bytes of those that did not. */
+static int advise_ranges(struct samara_mm *mm, const struct samara_iovec *ranges, size_t count, int advice, uint64_t *done)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++) {
+		err = mm_madvise(mm, ranges[i].base, ranges[i].length, advice);
+		if (!err)
+			*done += ranges[i].length;
+	}
+	return err;
+}
+
+static int advise_locked(struct samara_mm *mm, const struct samara_iovec *ranges, size_t count, int advice, uint64_t *done)
 {
 	struct samara_write_guard g;
 	struct samara_read_guard r;
@@ -336,14 +349,21 @@ int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int ad
 
 	if (reading_advice(advice)) {
 		samara_read_lock(mm, &r);
-		err = mm_madvise(mm, addr, length, advice);
+		err = advise_ranges(mm, ranges, count, advice, done);
 		samara_read_unlock(&r);
 	} else {
 		samara_write_lock(mm, &g);
-		err = mm_madvise(mm, addr, length, advice);
+		err = advise_ranges(mm, ranges, count, advice, done);
 		samara_write_unlock(&g);
 	}
 	return err;
+}
+
+int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int advice)
+{
+	uint64_t done = 0;
+
+	return advise_locked(mm, &(struct samara_iovec){ addr, length }, 1, advice, &done);
 }
 
 int samara_populate(struct samara_mm *mm, samara_va addr, uint64_t length, unsigned access)
@@ -363,9 +383,8 @@ static bool remote_advice(int advice)
 int64_t samara_process_madvise(struct samara_mm *mm, const struct samara_iovec *ranges, size_t count, int advice,
 	uint64_t flags, int self)
 {
-	struct samara_write_guard g;
 	uint64_t done = 0, wanted = 0;
-	int err = 0;
+	int err;
 
 	if (flags || count > 1024)
 		return -SAMARA_EINVAL;
@@ -376,12 +395,6 @@ int64_t samara_process_madvise(struct samara_mm *mm, const struct samara_iovec *
 	}
 	if (!self && !remote_advice(advice))
 		return -SAMARA_EINVAL;
-	samara_write_lock(mm, &g);
-	for (size_t i = 0; i < count && !err; i++) {
-		err = mm_madvise(mm, ranges[i].base, ranges[i].length, advice);
-		if (!err)
-			done += ranges[i].length;
-	}
-	samara_write_unlock(&g);
+	err = advise_locked(mm, ranges, count, advice, &done);
 	return done == wanted || done ? (int64_t)done : err;
 }

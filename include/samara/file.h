@@ -49,8 +49,10 @@ struct samara_inode_ops {
 
 	/* Memory: what is below the page cache of REGULAR and DEVICE inodes.  Indices are pages of 4096 bytes.  All may sleep.
 	 * They are called with locks held: of the pages that they are about; in a fault of the VMA, or of mmap_lock for reading;
-	 * in mprotect (of locked memory) of mmap_lock for writing.  So they must not call samara for an address space that may be
-	 * the one at work, nor touch this inode's pages through samara, nor wait for a thread that may do either.  Absent read_page: the file reads as zeroes.  Absent write_page: written pages stay in the cache, dirty.
+	 * in mprotect (of locked memory), and in calls under a write guard of the caller's, of mmap_lock for writing.  So they must
+	 * not call samara for an address space that may be the one at work, nor touch this inode's pages through samara, nor wait
+	 * for a thread that may do either.  Absent read_page: the file reads as zeroes.  Absent write_page: written pages stay in
+	 * the cache, dirty.
 	 *
 	 * read_page fills `page`; what lies behind the end of the file is zeroed by samara.  0, or a negative errno (a fault becomes
 	 * SIGBUS, samara_file_read returns it).  -EINPROGRESS: the page comes later; `page` stays valid until samara_read_done is called

@@ -162,9 +162,10 @@ int samara_pkey_alloc(struct samara_mm *mm, uint64_t flags, uint64_t rights);
 int samara_pkey_free(struct samara_mm *mm, int pkey);
 /* RDPKRU, WRPKRU: the rights of protection keys of who runs in the space, two bits a key from bit 0 (1: neither load nor store,
  * 2: no store).  The port's register when it has one (samara_port.pkru), else the space's, which fork copies and exec
- * sets to 0x55555554: key 0 alone is open.  It counts for samara_load, _store and atomic operations (SEGV_PKUERR), populate and mlock, and
- * samara_pin, and for discarding sealed memory; not for samara_fetch, samara_copy_* and SAMARA_FORCE.  Mapping execute-only memory takes the right to load by its key
- * (pkeys(7), Documentation/core-api/protection-keys).  Bits of key 0 are kept and say nothing. */
+ * sets to 0x55555554: key 0 alone is open.  It counts for samara_load, _store and atomic operations (SEGV_PKUERR), populate
+ * and mlock, samara_pin, and for discarding sealed memory; not for samara_fetch, samara_copy_* and SAMARA_FORCE.  Mapping
+ * execute-only memory takes the right to load by its key (pkeys(7), Documentation/core-api/protection-keys).  Bits of key 0
+ * are kept and say nothing. */
 uint32_t samara_pkru(const struct samara_mm *mm);
 void samara_set_pkru(struct samara_mm *mm, uint32_t pkru);
 /* mremap(2).  Returns the address. */
