@@ -228,7 +228,7 @@ static int zap_file_step(void *self, vma_t *vma, uint64_t start, uint64_t end)
 
 	if (port->read_lock)
 		port->read_lock(port->self);
-	if (z->copies || (vma->flags & VM_SHARED))
+	if (z->copies || (LOAD(vma->flags) & VM_SHARED))
 		zap_range(vma->mm, start, end, 0, 0, ZAP_KEEP_GUARDS);
 	else
 		zap_file_pages(vma->mm, start, end);

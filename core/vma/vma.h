@@ -3,7 +3,8 @@
  * A VMA belongs to one address space and is changed only by the holder of its write guard.  Readers without a lock
  * (samara_lookup) read start, end, flags and pgoff between two looks at `seq`; so those four fields are written only
  * between vma_write_begin and vma_write_end, and the memory of a VMA stays a VMA (vma_alloc.c) until a grace
- * period after its slab was given back.
+ * period after its slab was given back.  Who comes by a reverse map has the range as it is (its lock keeps rmap_open out), but
+ * flags only through LOAD, and of them only what never changes while a VMA lives: VM_SHARED.
  *
  * What always holds (each is a line of docs/invariants.md and checked by mm_check):
  *   start < end, both page aligned, the tree maps exactly [start, end) to the VMA;

@@ -2,10 +2,12 @@
  *
  * Silent on success.  Two address spaces share a file object and descend from each other; every thread works on both.  What must hold
  * whatever the order: words that are only ever added to have the sum of what was added (in pages that no request throws away), a
- * page of a file is the same in both spaces, and at quiet points the whole machine is consistent.  Built with TSan in CI.
+ * page of a file is the same in both spaces, and at quiet points the whole machine is consistent.  Every second round changes little but
+ * mappings of the file while the file is cut, so that reverse maps are walked beside every change of a VMA.  Built with TSan in CI.
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,13 +98,16 @@ static void file_work(uint64_t *rng)
 	}
 }
 
-static void one_step(uint64_t *rng)
+/* The cases of one_step that change mappings of the file, and the file. */
+static const unsigned char cutting[] = { 2, 3, 5, 6, 7, 9, 9, 14, 14, 14 };
+
+static void one_step(uint64_t *rng, bool cuts)
 {
 	struct samara_mm *mm = space[next_random(rng) & 1];
 	uint64_t at = BASE + next_random(rng) % PAGES * PAGE, length = (1 + next_random(rng) % 8) * PAGE, word = at;
 	unsigned char vec[8];
 
-	switch (next_random(rng) % 25) {
+	switch (cuts ? cutting[next_random(rng) % sizeof(cutting)] : next_random(rng) % 25) {
 	case 0: case 1: (void)samara_mmap(mm, at, length, RW, FIXED_PRIVATE, NULL, 0); break;
 	case 2: (void)samara_mmap(mm, at, length, RW, SAMARA_MAP_PRIVATE | SAMARA_MAP_FIXED, file, next_random(rng) % FILE_PAGES * PAGE); break;
 	case 3: (void)samara_mmap(mm, at, length, RW, SAMARA_MAP_SHARED | SAMARA_MAP_FIXED, file, next_random(rng) % FILE_PAGES * PAGE); break;
@@ -143,7 +148,7 @@ static void *worker(void *arg)
 
 	for (int round = 0; round < ROUNDS; round++) {
 		for (unsigned i = 0; i < steps; i++)
-			one_step(&rng);
+			one_step(&rng, round & 1);
 		pthread_barrier_wait(&quiet);
 		pthread_barrier_wait(&quiet);
 	}
