@@ -3,8 +3,8 @@
  *
  * A page of entries at a time: the old page is locked, loses write through the one downgrade, and is then copied as
  * it stands; the counting callback runs over the copy.  The new page is locked too, inside: its frames can be found
- * through the reverse map as soon as they are counted.  This is the only place that holds two such locks; nobody
- * takes them the other way round, because the new table is younger and its maker is here.
+ * through the reverse map as soon as they are counted.  Only this and move.c hold two such locks; nobody takes these
+ * the other way round, because the new table is younger and its maker is here.
  */
 #include "core/table/table.h"
 
@@ -21,6 +21,7 @@ static int copy_run(struct copy_op *op, uint64_t *slot, unsigned count, unsigned
 	struct table_gather *g = op->gather;
 	struct table *from = g->table, *to = op->to;
 	uint64_t *into;
+	const struct downgrade shared = { .kind = DOWNGRADE_KEEP, .keep = ~(from->format.write | from->format.own) };
 	int err = table_ensure(to, g->cache, addr, level, &into);
 
 	ASSERT(err != -SAMARA_EEXIST);
@@ -33,7 +34,7 @@ static int copy_run(struct copy_op *op, uint64_t *slot, unsigned count, unsigned
 			return 0;
 		}
 		if (op->private)
-			done = range_downgrade(g, slot, count, level, addr, ~(from->format.write | from->format.own), 0, TABLE_CHANGE_KEPT);
+			done = range_downgrade(g, &shared, slot, count, level, addr);
 		page_to = table_lock(to, into);
 		for (unsigned i = 0; i < done; i++) {
 			uint64_t entry = LOAD(slot[i]);

@@ -2,9 +2,9 @@
  * aligned alike.
  *
  * Two passes of one descent.  The first makes everything that can fail: pages for the new range, small leaves where
- * a huge one cannot stand; it moves nothing.  The second moves and cannot fail.  One lock at a time: an entry is in
- * neither place for a moment, which nobody sees, because both ranges belong to the caller; the old translations go
- * with the flush of the gather.
+ * a huge one cannot stand; it moves nothing.  The second moves and cannot fail.  Entries move under the locks of both
+ * pages, which nobody else takes together, because both ranges belong to the caller; the old translations go with the
+ * flush of the gather.
  */
 #include "core/table/table.h"
 
@@ -58,31 +58,25 @@ static void move_entries(struct table_gather *g, uint64_t *slot, uint64_t *into,
 {
 	struct table *t = g->table;
 
-	while (count) {
+	for (;;) {
+		const struct downgrade how = { .kind = DOWNGRADE_MOVE, .into = into };
 		struct frame *page = table_lock(t, slot);
-		unsigned first = g->count, done;
+		bool other = host_frame(t->frames, into) != page;
+		unsigned done;
 
-		done = range_downgrade(g, slot, count, level, addr, 0, 0, TABLE_CHANGE_MOVED);
+		if (other)
+			(void)table_lock(t, into);
+		done = range_downgrade(g, &how, slot, count, level, addr);
+		if (other)
+			table_unlock(t, host_frame(t->frames, into));
 		table_unlock(t, page);
-		page = table_lock(t, into);
-		for (unsigned i = first; i < g->count; i++) {
-			uint64_t *at = into + ((g->changes[i].addr - addr) >> level_shift(level));
-
-			ASSERT(!*at);
-			STORE_RELEASE(*at, g->changes[i].old);
-		}
-		STORE(page->used, page->used + (g->count - first));
-		if (level)
-			__atomic_add_fetch(&t->huge, g->count - first, __ATOMIC_RELAXED);
-		table_unlock(t, page);
-		if (!g->sink->journal)
-			g->count = first;
+		if (done == count)
+			return;
 		slot += done;
 		into += done;
 		count -= done;
 		addr += (uint64_t)done << level_shift(level);
-		if (count)
-			gather_flush(g);
+		gather_flush(g);
 	}
 }
 

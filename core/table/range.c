@@ -8,14 +8,10 @@
  */
 #include "core/table/table.h"
 
-enum { RANGE_KEEP = TABLE_CHANGE_KEPT, RANGE_CLEAR = 0, RANGE_MOVE = TABLE_CHANGE_MOVED };
-
 struct range_op {
 	struct table_gather *gather;
-	uint64_t keep, set;
-	uint64_t write_where; /* leaves with one of these bits become writable; 0: none does */
+	struct downgrade how;
 	uint64_t floor, ceiling;
-	bool clear;
 };
 
 SAMARA_INTERNAL void gather_begin(struct table_gather *g, struct table *t, const struct table_sink *sink,
@@ -76,9 +72,24 @@ SAMARA_INTERNAL void gather_flush(struct table_gather *g)
 	}
 }
 
+static inline struct table_change change_of(uint64_t addr, unsigned i, unsigned level, unsigned how, uint64_t old)
+{
+	return (struct table_change){ (addr + ((uint64_t)i << level_shift(level))) | level | how, old };
+}
+
+/* The locked page of `slot` has `count` entries fewer, or (`into`) more. */
+static void count_used(struct table *t, const uint64_t *slot, unsigned count, unsigned level, bool more)
+{
+	struct frame *page = host_frame(t->frames, slot);
+
+	STORE(page->used, more ? page->used + count : page->used - count);
+	if (level && count)
+		__atomic_fetch_add(&t->huge, more ? count : -count, __ATOMIC_RELAXED);
+}
+
 /* Entries go: the loop that munmap and MADV_DONTNEED consist of. */
 static inline __attribute__((always_inline)) unsigned range_clear(struct table_gather *g, uint64_t *slot, unsigned count,
-	unsigned level, uint64_t addr, unsigned how, bool hardware)
+	unsigned level, uint64_t addr, bool hardware)
 {
 	struct table_change *change = g->changes + g->count, *limit = g->changes + g->max, *first = change;
 	uint64_t seen = 0;
@@ -96,71 +107,138 @@ static inline __attribute__((always_inline)) unsigned range_clear(struct table_g
 		else
 			STORE(slot[i], 0);
 		seen |= old;
-		*change++ = (struct table_change){ (addr + ((uint64_t)i << level_shift(level))) | level | how, old };
+		*change++ = change_of(addr, i, level, 0, old);
 	}
 	if (change != first) {
-		struct frame *page = host_frame(g->table->frames, slot);
 		unsigned cleared = (unsigned)(change - first);
 
-		STORE(page->used, page->used - cleared);
+		count_used(g->table, slot, cleared, level, false);
 		g->count += cleared;
 		if (entry_present(seen))
 			gather_range(g, first->addr & ~(uint64_t)TABLE_CHANGE_BITS,
 				(change[-1].addr & ~(uint64_t)TABLE_CHANGE_BITS) + level_bytes(level));
-		if (level)
-			__atomic_sub_fetch(&g->table->huge, cleared, __ATOMIC_RELAXED);
 	}
 	return i;
 }
 
-/* Entries stay with other bits: mprotect, fork, tracking. */
-static inline __attribute__((always_inline)) unsigned range_keep(struct table_gather *g, uint64_t *slot, unsigned count,
-	unsigned level, uint64_t addr, uint64_t keep, uint64_t set, bool hardware, bool journal)
+/* Entries go to other slots, which are locked, too: mremap. */
+static inline __attribute__((always_inline)) unsigned range_move(struct table_gather *g, uint64_t *slot, uint64_t *into,
+	unsigned count, unsigned level, uint64_t addr, bool hardware, bool journal)
 {
-	const uint64_t inverted = g->table->format.inverted, key = table_pkey_bits(g->table, 15);
+	uint64_t seen = 0, there = 0;
+	unsigned i, moved = 0;
+
+	for (i = 0; i < count; i++) {
+		uint64_t old = LOAD(slot[i]);
+
+		if (!old)
+			continue;
+		if (journal && UNLIKELY(g->count == g->max))
+			break;
+		if (hardware)
+			old = __atomic_exchange_n(&slot[i], 0, __ATOMIC_ACQ_REL);
+		else
+			STORE(slot[i], 0);
+		there |= LOAD(into[i]);
+		STORE_RELEASE(into[i], old);
+		seen |= old;
+		moved++;
+		if (journal)
+			g->changes[g->count++] = change_of(addr, i, level, TABLE_CHANGE_MOVED, old);
+	}
+	ASSERT(!there);
+	count_used(g->table, slot, moved, level, false);
+	count_used(g->table, into, moved, level, true);
+	if (entry_present(seen))
+		gather_range(g, addr, addr + ((uint64_t)i << level_shift(level)));
+	return i;
+}
+
+/* Entries stay with other bits: mprotect, fork, tracking. */
+static inline __attribute__((always_inline)) uint64_t kept(uint64_t old, const struct downgrade *how, uint64_t write)
+{
+	return (old & how->keep) | how->set | (old & how->write_where ? write : 0);
+}
+
+/* What an entry loses, as bits. */
+static inline uint64_t lost_bits(const struct table *t, uint64_t old, uint64_t new)
+{
+	const uint64_t inverted = t->format.inverted;
+
+	return ((old ^ inverted) & ~(new ^ inverted)) | ((old ^ new) & table_pkey_bits(t, 15)); /* another key: other rights */
+}
+
+/* Somebody changes entries without the lock, or hears of each. */
+static unsigned range_keep_told(struct table_gather *g, const struct downgrade *how, uint64_t *slot, unsigned count, unsigned level,
+	uint64_t addr)
+{
+	const bool hardware = g->table->hardware, journal = g->sink->journal;
+	const uint64_t write = g->table->format.write;
 	uint64_t lost = 0;
 	unsigned i;
 
 	for (i = 0; i < count; i++) {
-		uint64_t old = LOAD(slot[i]), new, less;
+		uint64_t old = LOAD(slot[i]), new = kept(old, how, write), less;
 
-		new = (old & keep) | set;
 		if (!(old & ENTRY_PRESENT) || new == old)
 			continue;
 		if (journal && UNLIKELY(g->count == g->max))
 			break;
 		if (hardware) {
 			while (!__atomic_compare_exchange_n(&slot[i], &old, new, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-				new = (old & keep) | set;
+				new = kept(old, how, write);
 		} else {
 			STORE(slot[i], new);
 		}
-		less = ((old ^ inverted) & ~(new ^ inverted)) | ((old ^ new) & key); /* another key: other rights */
+		less = lost_bits(g->table, old, new);
 		lost |= less;
 		if (journal && less)
-			g->changes[g->count++] = (struct table_change){
-				(addr + ((uint64_t)i << level_shift(level))) | level | TABLE_CHANGE_KEPT, old };
+			g->changes[g->count++] = change_of(addr, i, level, TABLE_CHANGE_KEPT, old);
 	}
 	if (lost)
 		gather_range(g, addr, addr + ((uint64_t)i << level_shift(level)));
 	return i;
 }
 
-/* The one function through which leaves are downgraded: `count` slots from `slot`, all in one page of `level` that
- * is locked, the first for addr.  RANGE_KEEP: present ones become (old & keep) | set.  RANGE_CLEAR, RANGE_MOVE: all
- * become zero and are written down. Returns how many slots it did: fewer than `count` when the gather is full; then
- * flush without the lock and go on. */
-SAMARA_INTERNAL unsigned range_downgrade(struct table_gather *g, uint64_t *slot, unsigned count, unsigned level, uint64_t addr,
-	uint64_t keep, uint64_t set, unsigned how)
+/* Nobody does.  What is lost by any entry is told from the bits that all had and those that some had. */
+static inline __attribute__((always_inline)) unsigned range_keep(struct table_gather *g, const struct downgrade *how, uint64_t *slot,
+	unsigned count, unsigned level, uint64_t addr, bool gives)
 {
-	bool hardware = g->table->hardware;
+	const uint64_t keep = how->keep, set = how->set, where = how->write_where, write = g->table->format.write;
+	uint64_t some = 0, all = UINT64_MAX;
 
-	if (how != RANGE_KEEP)
-		return hardware ? range_clear(g, slot, count, level, addr, how, true) :
-				  range_clear(g, slot, count, level, addr, how, false);
-	if (g->sink->journal || hardware)
-		return range_keep(g, slot, count, level, addr, keep, set, hardware, g->sink->journal);
-	return range_keep(g, slot, count, level, addr, keep, set, false, false);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t old = LOAD(slot[i]);
+
+		if (!(old & ENTRY_PRESENT))
+			continue;
+		some |= old;
+		all &= old;
+		STORE(slot[i], (old & keep) | set | (gives && (old & where) ? write : 0));
+	}
+	if (some && (lost_bits(g->table, some, (some & keep) | set) | lost_bits(g->table, all, (all & keep) | set)))
+		gather_range(g, addr, addr + ((uint64_t)count << level_shift(level)));
+	return count;
+}
+
+SAMARA_INTERNAL unsigned range_downgrade(struct table_gather *g, const struct downgrade *how, uint64_t *slot, unsigned count,
+	unsigned level, uint64_t addr)
+{
+	const bool hardware = g->table->hardware, journal = g->sink->journal;
+
+	switch (how->kind) {
+	case DOWNGRADE_CLEAR:
+		return hardware ? range_clear(g, slot, count, level, addr, true) : range_clear(g, slot, count, level, addr, false);
+	case DOWNGRADE_MOVE:
+		return hardware || journal ? range_move(g, slot, how->into, count, level, addr, hardware, journal) :
+					     range_move(g, slot, how->into, count, level, addr, false, false);
+	default:
+		break;
+	}
+	if (hardware || journal)
+		return range_keep_told(g, how, slot, count, level, addr);
+	return how->write_where ? range_keep(g, how, slot, count, level, addr, true) :
+				  range_keep(g, how, slot, count, level, addr, false);
 }
 
 /* A branch of `level` is cut off; what it named is for the caller.  Not locked. */
@@ -192,23 +270,6 @@ static void range_free_empty(struct range_op *op, uint64_t *slot, uint64_t *chil
 	g->tables = page;
 }
 
-/* More rights, which is no downgrade: leaves of a locked page with one of the bits `where`. */
-static void range_give_write(struct table *t, uint64_t *slot, unsigned count, uint64_t where)
-{
-	const uint64_t write = t->format.write;
-
-	for (unsigned i = 0; i < count; i++) {
-		uint64_t old = LOAD(slot[i]);
-
-		if (!(old & ENTRY_PRESENT) || !(old & where) || (old & write))
-			continue;
-		if (t->hardware)
-			__atomic_or_fetch(&slot[i], write, __ATOMIC_RELAXED);
-		else
-			STORE(slot[i], old | write);
-	}
-}
-
 static void range_run(struct range_op *op, uint64_t *slot, unsigned count, unsigned level, uint64_t addr)
 {
 	struct table_gather *g = op->gather;
@@ -219,9 +280,7 @@ static void range_run(struct range_op *op, uint64_t *slot, unsigned count, unsig
 
 		/* above level 0 a leaf may have been split since the caller looked */
 		if (level == 0 || entry_leaf(g->table, *slot, level)) {
-			done = range_downgrade(g, slot, count, level, addr, op->keep, op->set, op->clear ? RANGE_CLEAR : RANGE_KEEP);
-			if (op->write_where)
-				range_give_write(g->table, slot, done, op->write_where);
+			done = range_downgrade(g, &op->how, slot, count, level, addr);
 		} else {
 			done = count;
 		}
@@ -270,7 +329,7 @@ static int range_descend(struct range_op *op, uint64_t *entries, unsigned level,
 
 			if (err)
 				return err;
-			if (op->clear)
+			if (op->how.kind == DOWNGRADE_CLEAR)
 				range_free_empty(op, slot, child, level, start);
 		}
 	}
@@ -315,7 +374,7 @@ SAMARA_INTERNAL int table_split_edges(struct table_gather *g, uint64_t start, ui
 
 SAMARA_INTERNAL int table_unmap(struct table_gather *g, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling)
 {
-	struct range_op op = { .gather = g, .clear = true, .floor = floor, .ceiling = ceiling };
+	struct range_op op = { .gather = g, .how = { .kind = DOWNGRADE_CLEAR }, .floor = floor, .ceiling = ceiling };
 
 	return range_apply(&op, start, end);
 }
@@ -326,47 +385,46 @@ SAMARA_INTERNAL int table_protect(struct table_gather *g, uint64_t start, uint64
 	const struct table_format *f = &g->table->format;
 	struct range_op op = { .gather = g };
 
-	op.keep = ~(f->user | f->exec | (rights & TABLE_WRITE ? 0 : f->write) | table_pkey_bits(g->table, 15));
-	op.set = (table_rights_bits(g->table, rights & (TABLE_USER | TABLE_EXEC)) ^ f->inverted) & (f->user | f->exec);
-	op.set |= table_pkey_bits(g->table, pkey);
+	op.how.keep = ~(f->user | f->exec | (rights & TABLE_WRITE ? 0 : f->write) | table_pkey_bits(g->table, 15));
+	op.how.set = (table_rights_bits(g->table, rights & (TABLE_USER | TABLE_EXEC)) ^ f->inverted) & (f->user | f->exec);
+	op.how.set |= table_pkey_bits(g->table, pkey);
 	if (rights & TABLE_WRITE)
-		op.write_where = everywhere ? ENTRY_PRESENT : f->own;
+		op.how.write_where = everywhere ? ENTRY_PRESENT : f->own;
 	return range_apply(&op, start, end);
 }
 
-/* keep and set for losing these bits */
-static void range_losing(const struct table *t, unsigned rights, uint64_t *keep, uint64_t *set)
+static struct downgrade losing(const struct table *t, unsigned rights)
 {
 	uint64_t bits = table_rights_bits(t, rights);
 
-	*keep = ~bits;
-	*set = bits & t->format.inverted;
+	return (struct downgrade){ .kind = DOWNGRADE_KEEP, .keep = ~bits, .set = bits & t->format.inverted };
 }
 
 SAMARA_INTERNAL int table_drop_bits(struct table_gather *g, uint64_t start, uint64_t end, unsigned rights)
 {
-	struct range_op op = { .gather = g };
+	struct range_op op = { .gather = g, .how = losing(g->table, rights) };
 
-	range_losing(g->table, rights, &op.keep, &op.set);
 	return range_apply(&op, start, end);
 }
 
 SAMARA_INTERNAL uint64_t table_clear_one(struct table_gather *g, uint64_t *slot, uint64_t addr, unsigned level)
 {
+	const struct downgrade how = { .kind = DOWNGRADE_CLEAR };
+
 	ASSERT(g->count < g->max);
 	if (!*slot)
 		return 0;
-	range_downgrade(g, slot, 1, level, addr, 0, 0, RANGE_CLEAR);
+	(void)range_downgrade(g, &how, slot, 1, level, addr);
 	return g->changes[g->count - 1].old;
 }
 
 SAMARA_INTERNAL uint64_t table_drop_one(struct table_gather *g, uint64_t *slot, uint64_t addr, unsigned level, unsigned rights)
 {
-	uint64_t old = LOAD(*slot), keep, set;
+	const struct downgrade how = losing(g->table, rights);
+	uint64_t old = LOAD(*slot);
 
 	ASSERT(!g->sink->journal || g->count < g->max);
-	range_losing(g->table, rights, &keep, &set);
-	range_downgrade(g, slot, 1, level, addr, keep, set, RANGE_KEEP);
+	(void)range_downgrade(g, &how, slot, 1, level, addr);
 	return old;
 }
 

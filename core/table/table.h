@@ -21,9 +21,9 @@
  *       branches. Both write down in the gather what others may still have cached.
  *
  * Who may do what.  Entries of a page change under the lock word in its descriptor (split locks), one such lock at a
- * time (but in copy.c); looking needs no lock.  Pages are added by anybody who holds something that keeps their range
- * mapped
- * (mmap_lock or the VMA's lock).  Pages are taken away only by a caller who owns the whole range that they cover:
+ * time (but in copy.c and move.c); looking needs no lock.  Pages are added by anybody who holds something that keeps
+ * their range mapped (mmap_lock or the VMA's lock).  Pages are taken away only by a caller who owns the whole range
+ * that they cover:
  * table_unmap is told from where to where (floor, ceiling) nobody else has a mapping.  So nobody can be inside a
  * page that goes.  Hardware, or a software walker on another processor, may still be: the page is freed after the
  * invalidation. A table with `hardware` set expects accessed and dirty bits to be set by somebody without the lock,
@@ -147,9 +147,17 @@ SAMARA_INTERNAL uint64_t table_drop_one(struct table_gather *g, uint64_t *slot, 
  * first that is not 0. */
 typedef int table_each_fn(void *self, uint64_t addr, unsigned level, const uint64_t *entries, unsigned count);
 SAMARA_INTERNAL int table_each(struct table *t, uint64_t start, uint64_t end, table_each_fn *each, void *self);
-/* The bottom of all of it (P5): see range.c. */
-SAMARA_INTERNAL unsigned range_downgrade(struct table_gather *g, uint64_t *slot, unsigned count, unsigned level, uint64_t addr,
-	uint64_t keep, uint64_t set, unsigned how);
+/* The bottom of all of it (P5): the one function through which leaves are downgraded, `count` slots from `slot`, all in one page of
+ * `level` that is locked, the first for addr.  Returns how many slots it did: fewer than `count` when the gather is full; then flush
+ * without the lock and go on. */
+struct downgrade {
+	enum { DOWNGRADE_KEEP, DOWNGRADE_CLEAR, DOWNGRADE_MOVE } kind;
+	uint64_t keep, set;   /* KEEP: present leaves become (old & keep) | set */
+	uint64_t write_where; /* KEEP: those that had one of these bits may write; 0: none comes to */
+	uint64_t *into;       /* MOVE: where they go: zero slots of one page, that is locked, too */
+};
+SAMARA_INTERNAL unsigned range_downgrade(struct table_gather *g, const struct downgrade *how, uint64_t *slot, unsigned count,
+	unsigned level, uint64_t addr);
 SAMARA_INTERNAL void range_detach(struct table_gather *g, uint64_t *slot, unsigned level, uint64_t addr);
 
 /* copy.c: fork.  Every entry of [start, end) goes into `to` too; `private`: write goes on both sides.  `each` sees
