@@ -1,4 +1,5 @@
-/* samara.c - the whole core as one object: compile this file alone, with the include path at include/ and at this folder.
+/* samara.c - the whole core as one object: compile this file alone, with the include path at include/ and at this
+ * folder.
  *
  *      cc -std=c11 -O2 -ffreestanding -Iinclude -I. -c samara.c
  *

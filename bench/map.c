@@ -1,11 +1,11 @@
 /* map.c - the map beside the running kernel's own: the same calls on samara with threads, samara without, and Linux.
  *
- * Each of the three worlds runs every row in a process of its own, so that the kernel's maps hold what the row says
- * and little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two
- * threads are ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best` mark what
- * reached them as measured.  "scaled" is what that machine would have shown: the figure divided by how much slower the kernel's own is in
- * this run than it was there (of the same row, or the median of all rows).  --json: one object on stdout instead of the
- * table; a number: that step only.
+ * Each of the three worlds runs every row in a process of its own, so that the kernel's maps hold what the row says and
+ * little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two threads
+ * are ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best` mark what reached
+ * them as measured.  "scaled" is what that machine would have shown: the figure divided by how much slower the kernel's
+ * own is in this run than it was there (of the same row, or the median of all rows).  --json: one object on stdout
+ * instead of the table; a number: that step only.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -391,7 +391,8 @@ static void bench_memory(const struct world *w)
 	before = counted_bytes;
 	others_add(&own, OTHERS);
 	add(w, dense_name, OTHERS, (double)(counted_bytes - before) / OTHERS, 176, 128, 0, "B");
-	/* each in turn moves to a random free place: after a while nothing is left of the order in which they were made */
+	/* each in turn moves to a random free place: after a while nothing is left of the order in which they were
+	 * made */
 	for (long i = 0; i < 2 * OTHERS; i++)
 		place[i] = (uint32_t)i;
 	for (int i = 0; i < 10 * OTHERS; i++) {

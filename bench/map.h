@@ -70,7 +70,8 @@ struct lane {
 };
 
 void bench_threads(const struct world *w);
-/* Medians of the rate of two lanes over that of one: in one address space, and each in a space of its own when `own` is not NULL. */
+/* Medians of the rate of two lanes over that of one: in one address space, and each in a space of its own when `own` is
+ * not NULL. */
 void threads_ratios(const struct world *w, void (*work)(struct lane *lane, const struct world *w), int count, double *same, double *own);
 void lane_map_touch_unmap(struct lane *lane, const struct world *w);
 void lane_arithmetic(struct lane *lane, const struct world *w);

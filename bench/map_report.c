@@ -63,8 +63,9 @@ static const char *verdict(const struct row *row, double value)
 	return value <= target(row, row->stretch) ? "best" : value <= target(row, row->ship) ? "ok" : "miss";
 }
 
-/* What the machine of the targets would have shown, by the kernel's own figure there and here; only of times.  A row with a floor
- * stays as it is: the floor says how fast this machine is, and a kernel in a virtual machine pays for its page tables twice. */
+/* What the machine of the targets would have shown, by the kernel's own figure there and here; only of times.  A row
+ * with a floor stays as it is: the floor says how fast this machine is, and a kernel in a virtual machine pays for its
+ * page tables twice. */
 static double scaled(const struct row *row, double slower)
 {
 	double now = row->value[WORLD_KERNEL], factor = row->kernel_then && now ? now / row->kernel_then : slower;

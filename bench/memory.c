@@ -1,13 +1,15 @@
 /* memory.c - memory beside the running kernel's own: faults, copies, ranges of touched pages.
  *
- * Built like bench-map (map.c): three worlds take turns, each in a process of its own; figures are thread CPU time in ns a page
- * unless the row says otherwise, medians of several repetitions; "scaled" and the verdicts are explained there.  The kernel runs
- * without huge pages.  A fault row times samara_fault, and for the kernel the access that misses.
+ * Built like bench-map (map.c): three worlds take turns, each in a process of its own; figures are thread CPU time in
+ * ns a page unless the row says otherwise, medians of several repetitions; "scaled" and the verdicts are explained
+ * there.  The kernel runs without huge pages.  A fault row times samara_fault, and for the kernel the access that
+ * misses.
  *
- * "floor" is what the row cannot go below, measured in the same run by the first world: writing or copying the page's bytes
- * (4 KiB, hot or cold as the row), or copying an entry of 8 bytes in runs of 512, or a walk of a table of four levels.  The host memory under the
- * frames was written to before, and its bytes are not known to be zero.  malloc keeps what it was given back (M_TRIM_THRESHOLD), as the
- * kernel keeps its slabs: else a fork after an exit measures the host's page faults.  Arguments as bench-map.
+ * "floor" is what the row cannot go below, measured in the same run by the first world: writing or copying the page's
+ * bytes (4 KiB, hot or cold as the row), or copying an entry of 8 bytes in runs of 512, or a walk of a table of four
+ * levels.  The host memory under the frames was written to before, and its bytes are not known to be zero.  malloc
+ * keeps what it was given back (M_TRIM_THRESHOLD), as the kernel keeps its slabs: else a fork after an exit measures
+ * the host's page faults.  Arguments as bench-map.
  */
 #define _GNU_SOURCE
 #include <malloc.h>

@@ -101,8 +101,8 @@ void bench_fault_cold(const struct world *w)
 	add_floor(floor_pages(w, FLOOR_ZERO, COLD_PAGES, 1, NULL), true);
 }
 
-/* Random addresses, and random frames too: every other frame of the machine is in use, and the free ones came back in no order, so
- * there are no blocks to deal in order. */
+/* Random addresses, and random frames too: every other frame of the machine is in use, and the free ones came back in
+ * no order, so there are no blocks to deal in order. */
 void bench_fault_random(const struct world *w)
 {
 	uint64_t *order = random_order(COLD_PAGES), crumbs = AREA + (4ul << 30);
@@ -146,7 +146,8 @@ void bench_fault_zero(const struct world *w)
 	add_floor(floor_walk(w), false);
 }
 
-/* Shared memory whose pages are there; mapped a second time, and let go of there.  Writing: a read fault maps 16 pages at once. */
+/* Shared memory whose pages are there; mapped a second time, and let go of there.  Writing: a read fault maps 16 pages
+ * at once. */
 void bench_fault_file(const struct world *w)
 {
 	uint64_t bytes = WARM_PAGES * PAGE, other;

@@ -1,10 +1,12 @@
-/* mm.h - what a machine and an address space are: the structs that the nouns share, and the few calls that all of them make.
+/* mm.h - what a machine and an address space are: the structs that the nouns share, and the few calls that all of them
+ * make.
  *
- * Whoever includes this sees VMAs (vma.h), frames, page tables, files and reverse maps; the folders' own vocabulary is in their own headers.
- * Functions named mm_... expect mmap_lock held for writing unless their comment says otherwise.
+ * Whoever includes this sees VMAs (vma.h), frames, page tables, files and reverse maps; the folders' own vocabulary is
+ * in their own headers.  Functions named mm_... expect mmap_lock held for writing unless their comment says otherwise.
  *
- * A machine without frames (samara_config.memory is NULL) is a map only: address spaces have no page table (mm->table.root is NULL), faults
- * are told by samara_touch, and requests concern ranges alone.  mm_has_memory() says which.
+ * A machine without frames (samara_config.memory is NULL) is a map only: address spaces have no page table
+ * (mm->table.root is NULL), faults are told by samara_touch, and requests concern ranges alone.  mm_has_memory() says
+ * which.
  */
 #ifndef SAMARA_CORE_MM_H
 #define SAMARA_CORE_MM_H

@@ -1,4 +1,5 @@
-/* interpreter_fault.c - an interpreter whose loads and stores go through samara: misses are answered, a wild store is Linux's signal. */
+/* interpreter_fault.c - an interpreter whose loads and stores go through samara: misses are answered, a wild store is
+ * Linux's signal. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* pager.c - a file that does not exist: a pager makes each page up when somebody first looks at it, and hears of what was written. */
+/* pager.c - a file that does not exist: a pager makes each page up when somebody first looks at it, and hears of what
+ * was written. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

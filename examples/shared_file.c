@@ -1,4 +1,5 @@
-/* shared_file.c - one page of a file in two address spaces, beside read and write; and a private mapping, which keeps its own copy. */
+/* shared_file.c - one page of a file in two address spaces, beside read and write; and a private mapping, which keeps
+ * its own copy. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -54,7 +54,8 @@ int main(void)
 	in_large = guest_fill(&large, 'l', &large_why);
 	samara_load(small.mm, base, &a, 1, NULL);
 	samara_load(large.mm, base, &b, 1, NULL);
-	printf("small machine: %u pages, then %s; its first byte is '%c'\n", in_small, small_why.error == -SAMARA_ENOMEM ? "ENOMEM" : "?", a);
+	printf("small machine: %u pages, then %s; its first byte is '%c'\n", in_small,
+		small_why.error == -SAMARA_ENOMEM ? "ENOMEM" : "?", a);
 	printf("large machine: %u pages; its first byte is '%c'\n", in_large, b);
 	guest_end(&small);
 	guest_end(&large);

@@ -1,8 +1,8 @@
 /* base.h - what every file of the core may use: freestanding headers, small macros, assertions, relaxed atomics.
  *
- * The core compiles with -ffreestanding and links with nothing.  In the one-object build (samara.c) every function marked
- * SAMARA_INTERNAL is static, so an embedder's link sees no name that does not begin with samara_; the separate build, which the
- * tests use, gives them hidden visibility.
+ * The core compiles with -ffreestanding and links with nothing.  In the one-object build (samara.c) every function
+ * marked SAMARA_INTERNAL is static, so an embedder's link sees no name that does not begin with samara_; the separate
+ * build, which the tests use, gives them hidden visibility.
  */
 #ifndef SAMARA_CORE_BASE_H
 #define SAMARA_CORE_BASE_H
@@ -35,8 +35,8 @@
 #define ASSERT(cond) do { (void)sizeof(cond); } while (0)
 #endif
 
-/* A place where others may come in between: a lock was just given back, or something was found that is not held yet.  tests/branch builds the
- * core with SAMARA_EXPLORE and runs every other operation at every such place. */
+/* A place where others may come in between: a lock was just given back, or something was found that is not held yet.
+ * tests/branch builds the core with SAMARA_EXPLORE and runs every other operation at every such place. */
 #ifdef SAMARA_EXPLORE
 void samara_explore_point(void);
 #define OTHERS_MAY_COME() samara_explore_point()
@@ -70,8 +70,8 @@ static inline void *copy_bytes(void *to, const void *from, size_t bytes)
 	return __builtin_memcpy(to, from, bytes);
 }
 
-/* A page's worth.  The size is hidden from the compiler, which would expand a string instruction; the platform's memcpy knows its
- * processor better, and the locked operation that follows waits for every store. */
+/* A page's worth.  The size is hidden from the compiler, which would expand a string instruction; the platform's memcpy
+ * knows its processor better, and the locked operation that follows waits for every store. */
 static inline void copy_page(void *to, const void *from)
 {
 	size_t bytes = 4096;

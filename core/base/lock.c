@@ -1,13 +1,13 @@
 /* lock.c - the contended side of mmap_lock (lock.h).
  *
- * A waiter counts itself in `waiters` before it looks at `state` for the last time and sleeps on the value that it saw; the
- * release looks at `waiters` after it changed `state`.  Both are sequentially consistent, so one of the two sees the
- * other and no wake-up is lost.
+ * A waiter counts itself in `waiters` before it looks at `state` for the last time and sleeps on the value that it saw;
+ * the release looks at `waiters` after it changed `state`.  Both are sequentially consistent, so one of the two sees
+ * the other and no wake-up is lost.
  */
 #include "core/base/lock.h"
 
-/* How long a waiter watches the lock before it sleeps: looks that are ever further apart.  The thread that has the lock does
- * several requests between two looks, with all that they touch in its own cache; handing the lock over after each
+/* How long a waiter watches the lock before it sleeps: looks that are ever further apart.  The thread that has the lock
+ * does several requests between two looks, with all that they touch in its own cache; handing the lock over after each
  * request would move those lines to and fro. */
 #define LOCK_FIRST_PAUSE 8u
 #define LOCK_LAST_PAUSE 256u
@@ -25,7 +25,8 @@ static inline void lock_relax(unsigned pauses)
 	}
 }
 
-/* Watch the lock for a while: take `hold` of it when nothing of `busy` is held.  Nobody is passed by who already sleeps. */
+/* Watch the lock for a while: take `hold` of it when nothing of `busy` is held.  Nobody is passed by who already
+ * sleeps. */
 static bool lock_spin(struct rwlock *lock, uint32_t busy, uint32_t hold)
 {
 	for (unsigned pauses = LOCK_FIRST_PAUSE; pauses <= LOCK_LAST_PAUSE; pauses *= 2) {

@@ -1,8 +1,8 @@
 /* lock.h - many readers or one writer, killable waits: mmap_lock, reverse maps, a file's size_lock.
  *
- * The uncontended paths are one atomic operation, inline, and never call the port.  Waiting goes through the port's wait and
- * wake.  A port without them promises one thread at a time: then the lock is plain memory, and finding it taken
- * is a deadlock with oneself, which traps.
+ * The uncontended paths are one atomic operation, inline, and never call the port.  Waiting goes through the port's
+ * wait and wake.  A port without them promises one thread at a time: then the lock is plain memory, and finding it
+ * taken is a deadlock with oneself, which traps.
  *
  * state: 0 free, n > 0 readers, LOCK_WRITER one writer.  `waiters` counts threads that sleep or are about to;
  * whoever frees the lock wakes them all when it is not zero (mmap_lock is mostly held for less than a microsecond, so

@@ -205,8 +205,8 @@ static int inode_punch_held(struct samara_inode *inode, uint64_t start, uint64_t
 		if (err < 0)
 			return err;
 	}
-	/* a hole that ends within the first page makes tmpfs drop the entries of every page behind its start, which come
-	 * back at the next access (asked of Linux 6.18) */
+	/* a hole that ends within the first page makes tmpfs drop the entries of every page behind its start, which
+	 * come back at the next access (asked of Linux 6.18) */
 	if (!behind && inode->desc.kind == SAMARA_INODE_SHMEM)
 		zap_file_range(inode, first, LAST_INDEX, false);
 	if (start >> FRAME_SHIFT == behind) {

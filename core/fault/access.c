@@ -1,10 +1,10 @@
 /* access.c - loads, stores, fetches and atomic operations, as a processor makes them.
  *
- * A hit: walk the page table without a lock, look at the rights, take the lock of the page of the table that holds the entry, look
- * again, mark accessed and dirty, move the bytes, give the lock back.  Everything that takes rights or pages away changes entries under the
- * same lock and flushes afterwards, so an access is wholly before or wholly after it.  A page of the table that mremap moved
- * elsewhere in between is found out by the generation, which every flush raises; one that went is empty memory until we have left
- * the read-side section.
+ * A hit: walk the page table without a lock, look at the rights, take the lock of the page of the table that holds the
+ * entry, look again, mark accessed and dirty, move the bytes, give the lock back.  Everything that takes rights or
+ * pages away changes entries under the same lock and flushes afterwards, so an access is wholly before or wholly after
+ * it.  A page of the table that mremap moved elsewhere in between is found out by the generation, which every flush
+ * raises; one that went is empty memory until we have left the read-side section.
  *
  * A miss: samara_fault, and again.
  */
@@ -56,7 +56,8 @@ static bool access_begin(struct access *a, uint64_t addr)
 		if (LIKELY(!((entry ^ spot.entry) & ~(table->format.accessed | table->format.dirty)) &&
 			   LOAD_ACQUIRE(table->generation) == generation)) {
 			table_mark(table, spot.slot, entry, a->access & SAMARA_WRITE);
-			a->host = (uint8_t *)frame_host(&mm->vm->frames, entry_frame(table, entry)) + (addr & (level_bytes(spot.level) - 1));
+			a->host = frame_host(&mm->vm->frames, entry_frame(table, entry));
+			a->host += addr & (level_bytes(spot.level) - 1);
 			return true;
 		}
 		table_unlock(table, a->lock);

@@ -1,4 +1,5 @@
-/* check.c - what holds between maps, page tables, frames, reverse maps and caches: M1 to M8, R1 to R4 of docs/invariants.md.
+/* check.c - what holds between maps, page tables, frames, reverse maps and caches: M1 to M8, R1 to R4 of
+ * docs/invariants.md.
  *
  * mm_memory_check looks at one address space (mmap_lock held, nobody faulting); samara_check_machine at everything.
  */
@@ -36,7 +37,8 @@ static const char *check_entry(struct memory_check *c, const vma_t *vma, uint64_
 		return "M3: an entry names a frame outside of the machine's memory";
 	frame = pfn_frame(&vm->frames, pfn);
 	if (frame == vm->zero_page)
-		return private && vma_is_anonymous(vma) ? check_private_rights(c, entry, frame) : "M3: the page of zeroes where it does not belong";
+		return private && vma_is_anonymous(vma) ? check_private_rights(c, entry, frame) :
+							  "M3: the page of zeroes where it does not belong";
 	c->mapped++;
 	if (frame->kind == FRAME_ANON) {
 		c->counts[COUNT_ANON]++;
@@ -146,7 +148,11 @@ static const char *check_machine(struct samara *vm)
 	int frames = frames_check(&vm->frames, &bad);
 
 	if (frames)
-		return frames == 1 ? "F1: blocks" : frames == 2 ? "F2: owners" : frames == 3 ? "F3: buddies" : frames == 4 ? "F4: counts" : "F5: zeroed frames";
+		return frames == 1 ? "F1: blocks" :
+		       frames == 2 ? "F2: owners" :
+		       frames == 3 ? "F3: buddies" :
+		       frames == 4 ? "F4: counts" :
+				     "F5: zeroed frames";
 	for (struct samara_mm *mm = vm->spaces; mm && !broken; mm = mm->next) {
 		mm_check(mm);
 		broken = check_space(mm, &mapped);

@@ -1,8 +1,10 @@
-/* copy.c - pages of a private mapping's own: the first touch, and what happens when a page is written to that others may see.
+/* copy.c - pages of a private mapping's own: the first touch, and what happens when a page is written to that others
+ * may see.
  *
- * A frame of anonymous memory belongs to a family (struct anon) and knows its page offset; entries that map it are counted.  It is
- * written to in place only by a space that alone has it: mapped once, and held otherwise by pins alone, which fork respects by
- * giving the child its copy at once.  The page of zeroes and pages of files are never written to through a private mapping.
+ * A frame of anonymous memory belongs to a family (struct anon) and knows its page offset; entries that map it are
+ * counted.  It is written to in place only by a space that alone has it: mapped once, and held otherwise by pins alone,
+ * which fork respects by giving the child its copy at once.  The page of zeroes and pages of files are never written to
+ * through a private mapping.
  */
 #include "core/fault/fault.h"
 
@@ -73,7 +75,8 @@ SAMARA_INTERNAL int fault_anonymous(struct fault *f, uint64_t *slot)
 	return 0;
 }
 
-/* First touches of [addr, end) as far as one page of the table reaches and nothing stands there: *next is where it stopped. */
+/* First touches of [addr, end) as far as one page of the table reaches and nothing stands there: *next is where it
+ * stopped. */
 SAMARA_INTERNAL int fault_anonymous_many(struct fault *f, uint64_t addr, uint64_t end, uint64_t *next)
 {
 	struct frames *frames = &f->mm->vm->frames;
@@ -138,7 +141,8 @@ static void copy_tell_port(void *self, const struct table_change *changes, unsig
 	port->changed(port->self, self, changes, count);
 }
 
-/* The entry that named `seen` is `entry` now.  False: it has changed meanwhile.  `keep`: what the old entry held is the caller's. */
+/* The entry that named `seen` is `entry` now.  False: it has changed meanwhile.  `keep`: what the old entry held is the
+ * caller's. */
 static bool replace_entry(struct fault *f, uint64_t *slot, uint64_t seen, uint64_t entry, bool keep)
 {
 	struct table *table = &f->mm->table;

@@ -12,18 +12,18 @@
  *     a page, no     | private            | (rights came meanwhile)      | reuse it when nobody else has it, else copy
  *     write          | shared             | (rights came meanwhile)      | told, dirty, writable
  *
- * What is held.  The VMA's own lock for reading, or mmap_lock (either side): so the VMA stays, and no page of the page table that
- * covers it can go.  Entries change under the lock of their page of the table, which is never held over an
- * allocation, a copy or a callback: everything is prepared first, then the entry is looked at again under the lock, and if it is
- * not what it was, somebody was faster and the access is made again.  A file's page is locked from before its lookup is trusted
- * until its entry stands, which is what truncate waits for.
+ * What is held.  The VMA's own lock for reading, or mmap_lock (either side): so the VMA stays, and no page of the page
+ * table that covers it can go.  Entries change under the lock of their page of the table, which is never held over an
+ * allocation, a copy or a callback: everything is prepared first, then the entry is looked at again under the lock, and
+ * if it is not what it was, somebody was faster and the access is made again.  A file's page is locked from before its
+ * lookup is trusted until its entry stands, which is what truncate waits for.
  *
- * A page that somebody else reads, writes back, or has locked, is waited for with nothing held (FAULT_WAIT), and the access is made
- * again; or it is the caller's to come again (SAMARA_NOWAIT: -EAGAIN).  Populate waits under its lock.  Who reads a page himself
- * does so with the VMA held.
+ * A page that somebody else reads, writes back, or has locked, is waited for with nothing held (FAULT_WAIT), and the
+ * access is made again; or it is the caller's to come again (SAMARA_NOWAIT: -EAGAIN).  Populate waits under its lock.
+ * Who reads a page himself does so with the VMA held.
  *
- * mmap_lock is needed for three things: a VMA that is changing at this moment, the first page of a private mapping (its anonymous
- * history depends on its neighbours), and growing a stack.
+ * mmap_lock is needed for three things: a VMA that is changing at this moment, the first page of a private mapping (its
+ * anonymous history depends on its neighbours), and growing a stack.
  */
 #include "core/fault/fault.h"
 
@@ -113,8 +113,8 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 	return fault_mark(f, slot, entry);
 }
 
-/* In the hole under a stack, or below every mapping of it: the stack grows, and the page comes under the read side that the write
- * side becomes. */
+/* In the hole under a stack, or below every mapping of it: the stack grows, and the page comes under the read side that
+ * the write side becomes. */
 static int fault_grow_stack(struct fault *f)
 {
 	struct samara_mm *mm = f->mm;

@@ -33,13 +33,13 @@ enum { /* beside 0 and negative errnos */
 
 /* fault.c.  The VMA is locked (see struct fault). */
 SAMARA_INTERNAL int fault_in_vma(struct fault *f);
-/* [start, end) of the VMA as MAP_POPULATE and mlock do, its key allowing it; mmap_lock held, either side.  The first page that cannot
- * be had: -EFAULT, -ENOMEM. */
+/* [start, end) of the VMA as MAP_POPULATE and mlock do, its key allowing it; mmap_lock held, either side.  The first
+ * page that cannot be had: -EFAULT, -ENOMEM. */
 SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, unsigned access);
 SAMARA_INTERNAL int fault_error(struct fault *f, int error, int signo, int code);
 
-/* A page of the inode is locked or being read.  With a caller that can let go FAULT_WAIT: it calls fault_wait with nothing held, and
- * begins again.  Else it is the caller's to come again: -EAGAIN. */
+/* A page of the inode is locked or being read.  With a caller that can let go FAULT_WAIT: it calls fault_wait with
+ * nothing held, and begins again.  Else it is the caller's to come again: -EAGAIN. */
 SAMARA_INTERNAL int fault_await(struct fault *f, struct samara_inode *inode, uint64_t index);
 SAMARA_INTERNAL void fault_wait(struct fault *f);
 
@@ -75,8 +75,8 @@ static inline uint64_t fault_entry(const struct fault *f, const struct frame *fr
 	return entry_make(&f->mm->table, frame_pfn(&f->mm->vm->frames, frame), fault_rights(f->vma) | more, 0) |
 	       table_pkey_bits(&f->mm->table, vma_pkey(f->vma));
 }
-/* mremap: the first makes all that the second needs (-ENOMEM: nothing was changed); nothing is mapped at the new place, and both ranges belong
- * to the caller. */
+/* mremap: the first makes all that the second needs (-ENOMEM: nothing was changed); nothing is mapped at the new place,
+ * and both ranges belong to the caller. */
 SAMARA_INTERNAL int zap_move_prepare(struct samara_mm *mm, uint64_t from, uint64_t to, uint64_t bytes);
 SAMARA_INTERNAL void zap_move(struct samara_mm *mm, uint64_t from, uint64_t to, uint64_t bytes);
 SAMARA_INTERNAL void mm_sink_init(struct samara_mm *mm);

@@ -1,10 +1,10 @@
 /* file.c - pages of files: found in the page cache or read, mapped, told of writes; and the neighbours of a read.
  *
- * A page is mapped while its lock is held and after cache_page_here said that it still is the page of this offset, so that truncate,
- * which takes the lock of each page that it removes, finds every entry.  Dirty tracking: a shared mapping of a file that is
- * written back maps pages read-only first; the write fault tells the file (page_mkwrite), marks the page dirty and makes
- * the entry writable; write-back takes that away again.  Shared memory (SHMEM) is not written back, so its pages are writable from
- * the start.
+ * A page is mapped while its lock is held and after cache_page_here said that it still is the page of this offset, so
+ * that truncate, which takes the lock of each page that it removes, finds every entry.  Dirty tracking: a shared
+ * mapping of a file that is written back maps pages read-only first; the write fault tells the file (page_mkwrite),
+ * marks the page dirty and makes the entry writable; write-back takes that away again.  Shared memory (SHMEM) is not
+ * written back, so its pages are writable from the start.
  *
  * Fault-around: a read fault also maps what the cache has of the 16 pages around it, if it can without waiting.
  */
@@ -82,8 +82,8 @@ static void map_around(struct fault *f, uint64_t *slot)
 			mm_count(f->mm, f->cpu, kind, mapped[kind]);
 }
 
-/* The page is locked and up to date; the entry comes to stand, and the caller's reference becomes the entry's, unless somebody
- * was faster. */
+/* The page is locked and up to date; the entry comes to stand, and the caller's reference becomes the entry's, unless
+ * somebody was faster. */
 static int map_page(struct fault *f, uint64_t *slot, struct frame *page)
 {
 	struct samara *vm = f->mm->vm;
@@ -195,7 +195,8 @@ SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_
 				cache_mark_dirty(page);
 			lock = table_lock(table, slot);
 			if (entry_present(*slot) && entry_frame(table, *slot) == page)
-				table_install(table, lock, slot, 0, *slot | table_rights_bits(table, TABLE_WRITE | TABLE_DIRTY | TABLE_ACCESSED));
+				table_install(table, lock, slot, 0,
+					*slot | table_rights_bits(table, TABLE_WRITE | TABLE_DIRTY | TABLE_ACCESSED));
 			table_unlock(table, lock);
 		}
 	}

@@ -1,11 +1,12 @@
 /* fork.c - the page table of a forked child: the entries of one mapping at a time, shared until somebody writes.
  *
- * Only mappings that may hold pages of their own are copied; what a file or a shared object has, the child finds there again at its
- * first access.  Write is taken away on both sides.  A frame that is pinned stays the parent's alone: the child gets its bytes in
- * a frame of its own at once, so that whoever holds the pin and the parent go on seeing the same memory.
+ * Only mappings that may hold pages of their own are copied; what a file or a shared object has, the child finds there
+ * again at its first access.  Write is taken away on both sides.  A frame that is pinned stays the parent's alone: the
+ * child gets its bytes in a frame of its own at once, so that whoever holds the pin and the parent go on seeing the
+ * same memory.
  *
- * The parent's VMA is write-locked, and walkers of its reverse maps are kept out: a page is found in the child as soon as it
- * may be looked for there.
+ * The parent's VMA is write-locked, and walkers of its reverse maps are kept out: a page is found in the child as soon
+ * as it may be looked for there.
  */
 #include "core/fault/fault.h"
 

@@ -1,7 +1,7 @@
 /* guard.c - what madvise does to single entries: guard markers, and pages whose contents may be given up (MADV_FREE).
  *
- * The VMA is held by mmap_lock.  A guard marker is a software entry: any access to it is SIGSEGV, it stays over MADV_DONTNEED and
- * fork, and goes with munmap, MADV_GUARD_REMOVE or whatever replaces the mapping.  (madvise(2))
+ * The VMA is held by mmap_lock.  A guard marker is a software entry: any access to it is SIGSEGV, it stays over
+ * MADV_DONTNEED and fork, and goes with munmap, MADV_GUARD_REMOVE or whatever replaces the mapping.  (madvise(2))
  */
 #include "core/fault/fault.h"
 

@@ -1,11 +1,12 @@
 /* pin.c - pages for the embedder: get_user_pages, and copying by it.
  *
- * A page is followed under the lock of its VMA: the VMA's rights decide (a processor may read what is only writable; this may not), the
- * entry is looked at under its lock, and where it will not do, the fault is made and the page followed again.  Taking a reference
- * under that lock is safe: the entry's own reference is still there.
+ * A page is followed under the lock of its VMA: the VMA's rights decide (a processor may read what is only writable;
+ * this may not), the entry is looked at under its lock, and where it will not do, the fault is made and the page
+ * followed again.  Taking a reference under that lock is safe: the entry's own reference is still there.
  *
- * A pin on a private page makes the page the space's own first, for reading too.  After that the entry and the pin name the
- * same frame until the mapping goes: a write finds the frame exclusive (pins do not count against it), and fork copies for the child.
+ * A pin on a private page makes the page the space's own first, for reading too.  After that the entry and the pin name
+ * the same frame until the mapping goes: a write finds the frame exclusive (pins do not count against it), and fork
+ * copies for the child.
  */
 #include "core/fault/fault.h"
 
@@ -86,7 +87,8 @@ static bool follow_entry(struct follow *w)
 	return found;
 }
 
-/* What to fault for, so that the entry will do: a private page that is pinned becomes the space's own, as if written to. */
+/* What to fault for, so that the entry will do: a private page that is pinned becomes the space's own, as if written
+ * to. */
 static unsigned access_for(const struct follow *w)
 {
 	const vma_t *vma = w->fault.vma;

@@ -1,8 +1,7 @@
 /* stack.c - a growing mapping takes in the page below it: expand_downwards.
  *
- * Called with mmap_lock held for writing, by a fault that found the hole under a stack (fault.c, fault_grow_stack) or by
- * samara_expand_stack.
- * Everything is checked and charged before the VMA grows; a failure leaves it as it was.
+ * Called with mmap_lock held for writing, by a fault that found the hole under a stack (fault.c, fault_grow_stack) or
+ * by samara_expand_stack.  Everything is checked and charged before the VMA grows; a failure leaves it as it was.
  */
 #include "core/fault/fault.h"
 

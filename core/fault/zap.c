@@ -1,8 +1,9 @@
-/* zap.c - taking pages away: munmap, MADV_DONTNEED, truncate, exit; taking rights away: mprotect, write-back; moving: mremap.
+/* zap.c - taking pages away: munmap, MADV_DONTNEED, truncate, exit; taking rights away: mprotect, write-back; moving:
+ * mremap.
  *
- * All of it goes through a gather of core/table: entries change under their page's lock, the flush invalidates, and only then
- * does zap_release, below, let go of the frames.  What the hardware marked in an entry is handed on there: a dirty entry of
- * a file's page makes the page dirty, an accessed one makes it referenced.
+ * All of it goes through a gather of core/table: entries change under their page's lock, the flush invalidates, and
+ * only then does zap_release, below, let go of the frames.  What the hardware marked in an entry is handed on there: a
+ * dirty entry of a file's page makes the page dirty, an accessed one makes it referenced.
  */
 #include "core/fault/fault.h"
 
@@ -72,7 +73,8 @@ static void zap_release(void *self, const struct table_change *changes, unsigned
 			if (LIKELY(pfn_in_span(frames, ahead)))
 				__builtin_prefetch(pfn_frame(frames, ahead), 1);
 		}
-		if (!entry_present(changes[i].old) || (changes[i].addr & (TABLE_CHANGE_KEPT | TABLE_CHANGE_MOVED)) || !pfn_in_span(frames, pfn))
+		if (!entry_present(changes[i].old) || (changes[i].addr & (TABLE_CHANGE_KEPT | TABLE_CHANGE_MOVED)) ||
+		    !pfn_in_span(frames, pfn))
 			continue;
 		frame = pfn_frame(frames, pfn);
 		if (frame != b.mm->vm->zero_page)

@@ -62,7 +62,8 @@ static void cache_refill(struct frames *f, struct frame_cache *cache)
 	mutex_unlock(&f->lock, f->port);
 }
 
-/* How many frames from stack[0] on lie in a row and are a block as they stand: what was dealt in order mostly comes back in order. */
+/* How many frames from stack[0] on lie in a row and are a block as they stand: what was dealt in order mostly comes
+ * back in order. */
 static unsigned cache_run(const struct frames *f, struct frame *const *stack, unsigned count)
 {
 	uint64_t pfn = frame_pfn(f, stack[0]);
@@ -117,8 +118,9 @@ static inline void cache_dress(const struct frames *f, struct frame *frame, enum
 	STORE(frame->kind, (uint8_t)kind);
 }
 
-/* The frame on top came from the lists and was not used since: its bytes are far away, and so are those of the next.  Zeroed one by one,
- * each waits for its own (whoever zeroes takes a lock next, which waits for all stores); a few in one go wait once. */
+/* The frame on top came from the lists and was not used since: its bytes are far away, and so are those of the next.
+ * Zeroed one by one, each waits for its own (whoever zeroes takes a lock next, which waits for all stores); a few in
+ * one go wait once. */
 static void cache_zero_cold(const struct frames *f, struct frame_cache *cache)
 {
 	unsigned count = MIN(CACHE_ZERO, cache->count);

@@ -210,8 +210,8 @@ static inline void frame_map(const struct frames *f, struct frame *frame)
 	(void)count;
 }
 
-/* The same, while the page of the table with an entry that maps it is locked.  Mapped there alone and held by nobody else: others can come to
- * hold it through that entry only, and the count needs no atomic operation. */
+/* The same, while the page of the table with an entry that maps it is locked.  Mapped there alone and held by nobody
+ * else: others can come to hold it through that entry only, and the count needs no atomic operation. */
 static inline void frame_map_again(const struct frames *f, struct frame *frame)
 {
 	if (LIKELY(frame->kind == FRAME_ANON && LOAD_ACQUIRE(frame->count) == FRAME_ONE_MAP + 1))

@@ -1,5 +1,5 @@
-/* mutex.h - a lock of one word, for the buddy lists, a page of a page table, the index of a file, which are held for less than
- * a microsecond; and a page of a file, which is held while it is read or written.
+/* mutex.h - a lock of one word, for the buddy lists, a page of a page table, the index of a file, which are held for
+ * less than a microsecond; and a page of a file, which is held while it is read or written.
  *
  * The word is 0 (free), 1 (held) or 2 (held, and somebody may sleep on it).  Nobody waiting: one atomic operation to
  * take it and one to give it back, inline, without the port.  A port without `wait` promises one thread: then the

@@ -1,8 +1,9 @@
-/* treap.c - an interval tree of VMAs: a search tree by first page offset (then by the VMA's address), a heap by a hash of the VMA's address, and in
- * each node the highest last page of its subtree.
+/* treap.c - an interval tree of VMAs: a search tree by first page offset (then by the VMA's address), a heap by a hash
+ * of the VMA's address, and in each node the highest last page of its subtree.
  *
- * The hash stands for a random priority, so the depth is logarithmic whatever the order of insertion, nothing is stored for
- * balance, and the shape depends on the members alone.  Recursion is as deep as the tree: about twice log2 of the members.
+ * The hash stands for a random priority, so the depth is logarithmic whatever the order of insertion, nothing is stored
+ * for balance, and the shape depends on the members alone.  Recursion is as deep as the tree: about twice log2 of the
+ * members.
  */
 #include "core/mm.h"
 
@@ -146,7 +147,8 @@ static const char *treap_check_node(vma_t *root, bool anonymous, uint32_t *count
 	if (!root)
 		return NULL;
 	link = treap_link(root, anonymous);
-	if ((link->left && treap_priority(link->left) > treap_priority(root)) || (link->right && treap_priority(link->right) > treap_priority(root)))
+	if ((link->left && treap_priority(link->left) > treap_priority(root)) ||
+	    (link->right && treap_priority(link->right) > treap_priority(root)))
 		return "R4: the treap is not a heap";
 	broken = treap_check_node(link->left, anonymous, count, prev);
 	if (broken)

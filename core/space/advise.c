@@ -5,8 +5,9 @@
  *   about pages only   WILLNEED COLD PAGEOUT COLLAPSE
  *   faults pages in    POPULATE_READ POPULATE_WRITE
  *
- * Holes are passed over and give ENOMEM at the end; any other error stops the walk at once.  What the advice does to pages comes after
- * the check of each VMA, on a machine with memory (apply_to_pages).  What may ask a file holds mmap_lock for reading (reading_advice).
+ * Holes are passed over and give ENOMEM at the end; any other error stops the walk at once.  What the advice does to
+ * pages comes after the check of each VMA, on a machine with memory (apply_to_pages).  What may ask a file holds
+ * mmap_lock for reading (reading_advice).
  */
 #include "core/space/space.h"
 
@@ -30,8 +31,8 @@ static bool known_advice(const struct samara *vm, int advice)
 	return false;
 }
 
-/* Sealed anonymous memory keeps its contents unless who asks could overwrite it anyway: by its rights and by its protection key
- * (Documentation/userspace-api/mseal). */
+/* Sealed anonymous memory keeps its contents unless who asks could overwrite it anyway: by its rights and by its
+ * protection key (Documentation/userspace-api/mseal). */
 static bool seal_forbids(const vma_t *vma, int advice)
 {
 	if (!vma_sealed(vma) || !vma_is_anonymous(vma) || (vma->flags & VM_SHARED))
@@ -130,8 +131,8 @@ static int remove_advice(const vma_t *vma, uint64_t start, uint64_t end)
 	}
 }
 
-/* Anonymous memory that was written to, or shmem, in which a whole huge page lies.  The subtraction may wrap for a mapping at address 0, in
- * the kernel too, and then it passes. */
+/* Anonymous memory that was written to, or shmem, in which a whole huge page lies.  The subtraction may wrap for a
+ * mapping at address 0, in the kernel too, and then it passes. */
 static bool can_collapse(const struct samara_mm *mm, const vma_t *vma)
 {
 	uint64_t last = (vma->end - HUGE_SIZE) & ~(HUGE_SIZE - 1);

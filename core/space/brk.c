@@ -1,7 +1,7 @@
 /* brk.c - brk(2): the heap's end.
  *
- * Returns the new break, or the old one when anything is in the way.  Growing extends only the VMA that ends exactly at the old
- * break and lies above start_brk; it never joins the mapping above.
+ * Returns the new break, or the old one when anything is in the way.  Growing extends only the VMA that ends exactly at
+ * the old break and lies above start_brk; it never joins the mapping above.
  */
 #include "core/space/space.h"
 

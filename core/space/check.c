@@ -1,4 +1,5 @@
-/* check.c - the whole-structure check of an address space: every numbered invariant of docs/invariants.md that concerns the map.
+/* check.c - the whole-structure check of an address space: every numbered invariant of docs/invariants.md that concerns
+ * the map.
  *
  * Debug builds (SAMARA_CHECK=2) run it at the end of every change; tests call it through samara_check.
  */

@@ -5,11 +5,11 @@
  *   tree      the VMAs and their index, in one ascending pass; each joins the reverse maps of its file and family
  *   pages     entries of the page table, shared until somebody writes (core/fault/fork.c)
  *
- * A stage that fails has undone itself; the stages before it are undone newest first.  Of the parent only
- * entries of the page table change, which lose the right to write until a fault gives it back; so it looks unchanged to every
- * observer whatever happens.  Differences of the child: nothing is locked, mappings of
- * MADV_DONTFORK are absent, those of MADV_WIPEONFORK have no history, userfaultfd does not follow, and every anonymous
- * history is new and marked as inherited.
+ * A stage that fails has undone itself; the stages before it are undone newest first.  Of the parent only entries of
+ * the page table change, which lose the right to write until a fault gives it back; so it looks unchanged to every
+ * observer whatever happens.  Differences of the child: nothing is locked, mappings of MADV_DONTFORK are absent, those
+ * of MADV_WIPEONFORK have no history, userfaultfd does not follow, and every anonymous history is new and marked as
+ * inherited.
  */
 #include "core/space/space.h"
 

@@ -1,7 +1,8 @@
 /* iterate.c - walking the map under a guard, forward and back.
  *
- * The iterator remembers its place in the tree; a change made under the same write guard only makes its next step find the place
- * again.  It holds no VMA: what it yields is looked up at each step, so it stays valid across splits and merges.
+ * The iterator remembers its place in the tree; a change made under the same write guard only makes its next step find
+ * the place again.  It holds no VMA: what it yields is looked up at each step, so it stays valid across splits and
+ * merges.
  */
 #include "core/space/space.h"
 

@@ -5,8 +5,8 @@
  *   length -> offset overflow -> max_map_count -> placement -> NOREPLACE -> lock rights and limits -> the file's policy, or the
  *   anonymous type -> write-and-execute denial -> what is replaced may go -> RLIMIT_AS, RLIMIT_DATA -> commit charge -> memory -> driver
  *
- * Until the driver is asked nothing is lost: a MAP_FIXED that fails leaves what it would have replaced, at most cut at the edges.  A driver
- * that refuses leaves a gap there.  Both are the kernel's own behaviour.
+ * Until the driver is asked nothing is lost: a MAP_FIXED that fails leaves what it would have replaced, at most cut at
+ * the edges.  A driver that refuses leaves a gap there.  Both are the kernel's own behaviour.
  */
 #include "core/space/space.h"
 
@@ -174,7 +174,8 @@ static unsigned huge_log2(const struct samara *vm, uint64_t flags)
 	return bits == 21 || (bits == 30 && !vm->config.no_gbpages) ? bits : 0;
 }
 
-/* MAP_ANONYMOUS | MAP_HUGETLB is a file of hugetlbfs from here on; done before the lock in Linux, so before every other check. */
+/* MAP_ANONYMOUS | MAP_HUGETLB is a file of hugetlbfs from here on; done before the lock in Linux, so before every other
+ * check. */
 static int make_huge_file(struct samara_mm *mm, struct mapping_build *b, uint64_t *length)
 {
 	unsigned log2 = huge_log2(mm->vm, b->request->flags);
@@ -280,8 +281,8 @@ static int map_hugetlb(struct mapping_build *b)
 	return b->spec.flags & VM_NORESERVE ? 0 : inode_reserve_huge(inode, (b->spec.pgoff + pages) << PAGE_SHIFT);
 }
 
-/* What the kind of memory has to say: shared anonymous memory gets its file, hugetlbfs promises its pages, a driver's mmap
- * operation may refuse, or change flags, offset and private data. */
+/* What the kind of memory has to say: shared anonymous memory gets its file, hugetlbfs promises its pages, a driver's
+ * mmap operation may refuse, or change flags, offset and private data. */
 static int ask_driver(struct samara_mm *mm, struct mapping_build *b)
 {
 	const struct samara_inode *inode;

@@ -1,7 +1,8 @@
-/* map_calls.c - the forms in which mmap(2) arrives: with a byte offset, with a page offset (mmap2, mmap_pgoff), as the old block of six.
+/* map_calls.c - the forms in which mmap(2) arrives: with a byte offset, with a page offset (mmap2, mmap_pgoff), as the
+ * old block of six.
  *
- * What stands before mmap_lock in Linux stands here: the byte offset must be whole pages, the descriptor must be one, huge pages
- * need a file that has them.  The request itself is map.c.
+ * What stands before mmap_lock in Linux stands here: the byte offset must be whole pages, the descriptor must be one,
+ * huge pages need a file that has them.  The request itself is map.c.
  */
 #include "core/space/space.h"
 

@@ -1,7 +1,7 @@
 /* mlock.c - mlock(2), mlock2(2), munlock(2), mlockall(2), munlockall(2).
  *
- * Flags are set VMA by VMA and stay set when the walk meets a hole (ENOMEM) or when pages cannot be faulted in afterwards:
- * a locked mapping that could not be populated is still locked.
+ * Flags are set VMA by VMA and stay set when the walk meets a hole (ENOMEM) or when pages cannot be faulted in
+ * afterwards: a locked mapping that could not be populated is still locked.
  */
 #include "core/space/space.h"
 

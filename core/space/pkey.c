@@ -1,9 +1,10 @@
 /* pkey.c - protection keys (pkeys(7)): which an address space has given out, and what a thread's rights say of them.
  *
- * A VMA has a key, and so have its entries; key 0 is everybody's.  The rights are PKRU, a register of each thread, of two bits a key:
- * 1, no load and no store; 2, no store.  The port keeps it for threads that have one (samara_port.pkru); without, the space has
- * one for all that run in it, which fork hands on.  The rights count for a thread's own loads and stores, for populate and
- * for pins; not for fetches of instructions, nor for what somebody else does to the space (samara_copy_*, SAMARA_FORCE).
+ * A VMA has a key, and so have its entries; key 0 is everybody's.  The rights are PKRU, a register of each thread, of
+ * two bits a key: 1, no load and no store; 2, no store.  The port keeps it for threads that have one
+ * (samara_port.pkru); without, the space has one for all that run in it, which fork hands on.  The rights count for a
+ * thread's own loads and stores, for populate and for pins; not for fetches of instructions, nor for what somebody else
+ * does to the space (samara_copy_*, SAMARA_FORCE).
  *
  * mm->pkeys and mm->execute_only_pkey are mmap_lock's, write side.  mm->pkru is whoever runs there: atomic.
  */
@@ -74,7 +75,8 @@ static int take_key(struct samara_mm *mm)
 	return -1;
 }
 
-/* The key of execute-only memory, one in an address space; whoever maps such memory can no longer read by it.  0: none to be had. */
+/* The key of execute-only memory, one in an address space; whoever maps such memory can no longer read by it.  0: none
+ * to be had. */
 SAMARA_INTERNAL int mm_execute_only_pkey(struct samara_mm *mm)
 {
 	int key;
@@ -103,7 +105,8 @@ int samara_pkey_alloc(struct samara_mm *mm, uint64_t flags, uint64_t rights)
 	if (mm->vm->config.pkeys) {
 		key = take_key(mm);
 	} else if (!mm->pkey_0_taken) {
-		/* without the feature the kernel has key 0 alone, gives it out once, and only then finds that it cannot be set */
+		/* without the feature the kernel has key 0 alone, gives it out once, and only then finds that it cannot
+		 * be set */
 		mm->pkey_0_taken = true;
 		err = -SAMARA_EINVAL;
 	}

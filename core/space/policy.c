@@ -1,13 +1,13 @@
-/* policy.c - mbind(2): a memory policy a VMA.  It is accepted, recorded and respected by merging; placing frames by it is
- * a matter of machines with several nodes.
+/* policy.c - mbind(2): a memory policy a VMA.  It is accepted, recorded and respected by merging; placing frames by it
+ * is a matter of machines with several nodes.
  */
 #include "core/space/space.h"
 
 #define MODE_FLAGS (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES | SAMARA_MPOL_F_NUMA_BALANCING)
 #define MAX_NODES 1024
 
-/* The mask of the call, as one word.  Nodes that the machine does not have are masked away; bits beyond what any kernel knows
- * are refused.  A maxnode of 0 counts down to "very many", as in the kernel. */
+/* The mask of the call, as one word.  Nodes that the machine does not have are masked away; bits beyond what any kernel
+ * knows are refused.  A maxnode of 0 counts down to "very many", as in the kernel. */
 static int read_nodes(const uint64_t *words, uint64_t maxnode, uint64_t *nodes, bool *any)
 {
 	*nodes = 0;
@@ -46,7 +46,8 @@ static int make_policy(const struct samara *vm, uint64_t mode, uint64_t flags, u
 	uint64_t exist = vm->config.numa_nodes >= 64 ? ~0ull : (1ull << vm->config.numa_nodes) - 1;
 	bool relative = flags & (SAMARA_MPOL_F_STATIC_NODES | SAMARA_MPOL_F_RELATIVE_NODES);
 
-	/* static and relative masks keep what the caller said: it is part of the policy when the set of nodes changes */
+	/* static and relative masks keep what the caller said: it is part of the policy when the set of nodes
+	 * changes */
 	*policy = (struct mempolicy){ 0 };
 	if (mode == SAMARA_MPOL_DEFAULT)
 		return any ? -SAMARA_EINVAL : 0;

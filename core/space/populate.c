@@ -1,9 +1,9 @@
-/* populate.c - MAP_POPULATE, mlock and madvise(POPULATE_*), first touches and stack growth: faults as far as ranges see them.
+/* populate.c - MAP_POPULATE, mlock and madvise(POPULATE_*), first touches and stack growth: faults as far as ranges see
+ * them.
  *
- * On a machine with memory fault_populate (core/fault/fault.c) brings the pages.  On one without, nothing of a page is known;
- * what shows in the map is that a write fault gives a private mapping its anonymous
- * history, that a stack grows, and which mappings cannot be faulted in: those without any right, and parts
- * of a file beyond its end.
+ * On a machine with memory fault_populate (core/fault/fault.c) brings the pages.  On one without, nothing of a page is
+ * known; what shows in the map is that a write fault gives a private mapping its anonymous history, that a stack grows,
+ * and which mappings cannot be faulted in: those without any right, and parts of a file beyond its end.
  */
 #include "core/space/space.h"
 

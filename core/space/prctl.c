@@ -1,4 +1,5 @@
-/* prctl.c - prctl(2), as far as it concerns an address space: PR_SET_VMA, PR_SET_MM, PR_SET_THP_DISABLE, PR_SET_MDWE. */
+/* prctl.c - prctl(2), as far as it concerns an address space: PR_SET_VMA, PR_SET_MM, PR_SET_THP_DISABLE,
+ * PR_SET_MDWE. */
 #include "core/space/space.h"
 
 #define NAME_MAX_BYTES 80

@@ -1,9 +1,8 @@
 /* protect.c - mprotect(2) and pkey_mprotect(2).
  *
- * The range is walked VMA by VMA; each is checked and changed before the next is looked at, so a failure leaves the earlier
- * ones changed: that is what the kernel does, and its errno is that of the first bad VMA.
- * A private mapping that becomes writable is charged; one that stops being writable gives its charge back only when
- * it never held a page.
+ * The range is walked VMA by VMA; each is checked and changed before the next is looked at, so a failure leaves the
+ * earlier ones changed: that is what the kernel does, and its errno is that of the first bad VMA.  A private mapping
+ * that becomes writable is charged; one that stops being writable gives its charge back only when it never held a page.
  */
 #include "core/space/space.h"
 
@@ -60,7 +59,8 @@ static int apply_grows(vma_t *vma, uint64_t grows, uint64_t *start, uint64_t end
 	return grows & SAMARA_PROT_GROWSUP ? -SAMARA_EINVAL : 0;
 }
 
-/* Without a key of the caller's the VMA keeps its own; execute-only memory has one of its own, and loses it with that. */
+/* Without a key of the caller's the VMA keeps its own; execute-only memory has one of its own, and loses it with
+ * that. */
 static int key_for(struct samara_mm *mm, const vma_t *vma, uint64_t prot, int pkey)
 {
 	int key = (int)vma_pkey(vma);

@@ -295,7 +295,8 @@ static int64_t remap_at(struct remap *r)
 	return move(r, at);
 }
 
-/* Some mappings cannot be moved together with others: a descriptor must hear of it, or their file chooses places itself. */
+/* Some mappings cannot be moved together with others: a descriptor must hear of it, or their file chooses places
+ * itself. */
 static bool moves_with_others(const vma_t *vma)
 {
 	return !(vma->flags & VM_UFFD_ALL) && !(vma->extra && vma->extra->shm) && !file_is(vma->file, SAMARA_INODE_DEVICE) &&

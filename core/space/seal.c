@@ -78,7 +78,8 @@ static int do_remap_file_pages(struct samara_mm *mm, uint64_t start, uint64_t si
 		flags |= SAMARA_MAP_LOCKED;
 	file = vma->file;
 	samara_file_get(file); /* the mapping that holds it may go */
-	/* the new mapping is the file's, like any other: of what the old one had beside it only a segment's attach stays */
+	/* the new mapping is the file's, like any other: of what the old one had beside it only a segment's attach
+	 * stays */
 	if (vma->extra && vma->extra->shm) {
 		extra = extra_copy(mm->vm, NULL, NULL);
 		if (!extra) {

@@ -1,7 +1,7 @@
 /* shm.c - shmat(2) and shmdt(2) of System V segments.
  *
- * Every attach opens the segment anew, so attaches never merge with each other; shmdt takes all pieces of one attach away, also
- * those that mprotect or a partial munmap cut.
+ * Every attach opens the segment anew, so attaches never merge with each other; shmdt takes all pieces of one attach
+ * away, also those that mprotect or a partial munmap cut.
  */
 #include "core/space/space.h"
 

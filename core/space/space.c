@@ -172,7 +172,8 @@ static uint64_t task_size_max(const struct samara *vm)
 	return 1ull << 56;
 }
 
-/* The top of top-down searches: room for the stack below the end of the space, at least 128 MiB, at most five sixths. */
+/* The top of top-down searches: room for the stack below the end of the space, at least 128 MiB, at most five
+ * sixths. */
 static uint64_t default_mmap_base(const struct samara_mm *mm, uint64_t task_size, uint64_t random)
 {
 	uint64_t pad = (uint64_t)mm->vm->config.stack_guard_gap_pages << PAGE_SHIFT;
@@ -224,7 +225,7 @@ static bool params_valid(const struct samara *vm, const struct samara_mm_params 
 	if (p->size < offsetof(struct samara_mm_params, mmap_base))
 		return false;
 	return !(p->task_size & ~PAGE_MASK) && p->task_size <= task_size_max(vm) &&
-	       (p->size < offsetof(struct samara_mm_params, personality) || (!(p->mmap_base & ~PAGE_MASK) && !(p->legacy_base & ~PAGE_MASK)));
+	       (p->size < offsetof(struct samara_mm_params, personality) || !((p->mmap_base | p->legacy_base) & ~PAGE_MASK));
 }
 
 static void default_limits(struct samara_mm *mm)

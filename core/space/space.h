@@ -1,8 +1,8 @@
 /* space.h - the vocabulary that the request files share.
  *
- * One Linux call a file.  Each has the same three parts: check everything (no state changed), reserve everything that can fail
- * (tree nodes, VMAs, charges), commit with code that cannot fail.  Functions named mm_... expect mmap_lock held for writing
- * unless their comment says otherwise; the public calls in the same file take it.
+ * One Linux call a file.  Each has the same three parts: check everything (no state changed), reserve everything that
+ * can fail (tree nodes, VMAs, charges), commit with code that cannot fail.  Functions named mm_... expect mmap_lock
+ * held for writing unless their comment says otherwise; the public calls in the same file take it.
  */
 #ifndef SAMARA_CORE_SPACE_H
 #define SAMARA_CORE_SPACE_H
@@ -50,9 +50,11 @@ SAMARA_INTERNAL int64_t mm_mremap(struct samara_mm *mm, uint64_t addr, uint64_t 
 SAMARA_INTERNAL int mm_madvise(struct samara_mm *mm, uint64_t start, uint64_t length, int advice);
 SAMARA_INTERNAL int uffd_drop(struct samara_mm *mm, vma_t *vma);
 SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child);
-/* populate.c: fault [start, end) in as far as ranges are concerned; stops at the first VMA that cannot be, with its errno. */
+/* populate.c: fault [start, end) in as far as ranges are concerned; stops at the first VMA that cannot be, with its
+ * errno. */
 SAMARA_INTERNAL int mm_populate(struct samara_mm *mm, uint64_t start, uint64_t end, bool ignore_errors);
-/* The end of a request: the write side is given up, and the range faulted in under the read side, so that others go on. */
+/* The end of a request: the write side is given up, and the range faulted in under the read side, so that others go
+ * on. */
 SAMARA_INTERNAL int mm_unlock_and_populate(struct samara_write_guard *g, struct range range, bool ignore_errors)
 	SAMARA_RELEASE(g->read);
 SAMARA_INTERNAL bool no_huge_page(const struct samara_mm *mm, const vma_t *vma);

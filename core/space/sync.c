@@ -1,7 +1,7 @@
 /* sync.c - msync(2) and mincore(2): the walks and their errors.
  *
- * Neither changes the map.  While a file's pages are written mmap_lock is given up: the file is held by a reference, and the walk goes on
- * at the address behind.
+ * Neither changes the map.  While a file's pages are written mmap_lock is given up: the file is held by a reference,
+ * and the walk goes on at the address behind.
  */
 #include "core/space/space.h"
 

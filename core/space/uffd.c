@@ -12,13 +12,15 @@ static void *context_of(const vma_t *vma)
 /* Anonymous, shmem and hugetlbfs memory can be registered; write protection of other files' private pages cannot. */
 static bool can_register(const vma_t *vma, uint64_t flags)
 {
-	bool shmem = file_is(vma->file, SAMARA_INODE_SHMEM) && !(vma->extra && vma->extra->shm), huge = file_is(vma->file, SAMARA_INODE_HUGETLB);
+	bool shmem = file_is(vma->file, SAMARA_INODE_SHMEM) && !(vma->extra && vma->extra->shm);
+	bool huge = file_is(vma->file, SAMARA_INODE_HUGETLB);
 
 	if (vma->flags & VM_DROPPABLE)
 		return false;
 	if ((flags & VM_UFFD_MINOR) && !shmem && !huge)
 		return false;
-	/* asynchronous write protection alone is allowed anywhere; modes of the plain kind need memory without a file */
+	/* asynchronous write protection alone is allowed anywhere; modes of the plain kind need memory without a
+	 * file */
 	return vma_is_anonymous(vma) || shmem || huge;
 }
 
@@ -36,7 +38,8 @@ static int set_context(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_
 	return err;
 }
 
-/* mremap drops the registration of what it moved (a descriptor that asked for remap events is not modelled); nothing merges by that. */
+/* mremap drops the registration of what it moved (a descriptor that asked for remap events is not modelled); nothing
+ * merges by that. */
 SAMARA_INTERNAL int uffd_drop(struct samara_mm *mm, vma_t *vma)
 {
 	struct vma_extra *extra;

@@ -1,7 +1,7 @@
 /* unmap.c - munmap(2), and the taking away of a range that mmap(MAP_FIXED), mremap and brk share.
  *
- * unmap_check finds out whether the range can go and what going gives back; unmap_commit then cannot fail (one VMA may be cut in
- * two, for which mm_reserve made room).  Order of checks, as the kernel's: a cut in the middle needs room
+ * unmap_check finds out whether the range can go and what going gives back; unmap_commit then cannot fail (one VMA may
+ * be cut in two, for which mm_reserve made room).  Order of checks, as the kernel's: a cut in the middle needs room
  * under max_map_count, then no VMA may be sealed, then hugetlbfs mappings are cut only at huge pages.
  */
 #include "core/space/space.h"
@@ -50,8 +50,8 @@ SAMARA_INTERNAL int unmap_check(struct samara_mm *mm, uint64_t start, uint64_t e
 	return 0;
 }
 
-/* What is left of a request that looked at a range to replace and then failed: the kernel has cut the mappings at the edges by then
- * and does not join them again.  `upto`: how far it came.  Without memory the cuts are left out. */
+/* What is left of a request that looked at a range to replace and then failed: the kernel has cut the mappings at the
+ * edges by then and does not join them again.  `upto`: how far it came.  Without memory the cuts are left out. */
 SAMARA_INTERNAL void unmap_leave_cuts(struct samara_mm *mm, const struct unmap_plan *plan, bool end_too)
 {
 	vma_t *vma = plan->first;
@@ -71,7 +71,8 @@ static void close_range(vma_t *vma, uint64_t from, uint64_t to)
 		vma->file->inode->ops.close(vma->file->inode->desc.self, from, to);
 }
 
-/* The pages of a range that goes, and pages of the page table that nobody else has a mapping in.  `first` is the first VMA in it. */
+/* The pages of a range that goes, and pages of the page table that nobody else has a mapping in.  `first` is the first
+ * VMA in it. */
 static void unmap_pages(struct samara_mm *mm, vma_t *first, uint64_t start, uint64_t end)
 {
 	uint64_t floor = start, ceiling = end;

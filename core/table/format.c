@@ -4,7 +4,7 @@
 
 #define BIT(n) ((uint64_t)1 << (n))
 
-/* P 0, W 1, U 2, A 5, D 6, PS 7, 9-11 for software, frame number 12-51, protection key 59-62, no execute 63. 
+/* P 0, W 1, U 2, A 5, D 6, PS 7, 9-11 for software, frame number 12-51, protection key 59-62, no execute 63.
  * Branches allow everything: leaves decide. */
 #define X86(levels_) { .pfn_mask = (BIT(52) - 1) & ~(BIT(12) - 1), .write = BIT(1), .user = BIT(2), .accessed = BIT(5), \
 	.dirty = BIT(6), .exec = BIT(63), .inverted = BIT(63), .leaf_mask = BIT(7), .leaf_bits = BIT(0), .huge_bits = BIT(7), \

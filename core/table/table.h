@@ -23,18 +23,18 @@
  * Who may do what.  Entries of a page change under the lock word in its descriptor (split locks), one such lock at a
  * time (but in copy.c and move.c); looking needs no lock.  Pages are added by anybody who holds something that keeps
  * their range mapped (mmap_lock or the VMA's lock).  Pages are taken away only by a caller who owns the whole range
- * that they cover:
- * table_unmap is told from where to where (floor, ceiling) nobody else has a mapping.  So nobody can be inside a
- * page that goes.  Hardware, or a software walker on another processor, may still be: the page is freed after the
- * invalidation. A table with `hardware` set expects accessed and dirty bits to be set by somebody without the lock,
- * and changes present entries by atomic operations; without it they are plain stores, five nanoseconds a page
+ * that they cover: table_unmap is told from where to where (floor, ceiling) nobody else has a mapping.  So nobody can
+ * be inside a page that goes.  Hardware, or a software walker on another processor, may still be: the page is freed
+ * after the invalidation. A table with `hardware` set expects accessed and dirty bits to be set by somebody without the
+ * lock, and changes present entries by atomic operations; without it they are plain stores, five nanoseconds a page
  * cheaper.
  *
- * A software walker looks at pages and locks their words inside the port's read-side section (RCU): a page that goes is memory
- * until it has left, and all zero, so that it finds nothing there.
+ * A software walker looks at pages and locks their words inside the port's read-side section (RCU): a page that goes is
+ * memory until it has left, and all zero, so that it finds nothing there.
  *
- * Nothing here calls the port, except to sleep on a lock and to defer the freeing of a page.  Sharing leaf pages between tables is not done yet; it
- * fits in as a page whose frame has more than one reference, to be copied where table_ensure and range.c descend.
+ * Nothing here calls the port, except to sleep on a lock and to defer the freeing of a page.  Sharing leaf pages
+ * between tables is not done yet; it fits in as a page whose frame has more than one reference, to be copied where
+ * table_ensure and range.c descend.
  */
 #ifndef SAMARA_CORE_TABLE_H
 #define SAMARA_CORE_TABLE_H
@@ -91,7 +91,7 @@ struct table_sink {
 	void (*invalidate)(void *self, uint64_t start, uint64_t end);
 	/* Called after that: entries that are gone, present and software ones; their frames may be released now. */
 	void (*changed)(void *self, const struct table_change *changes, unsigned count);
-	/* A huge leaf at `level` is about to become 512 smaller ones: the counts of its frame follow.  Page locked. 
+	/* A huge leaf at `level` is about to become 512 smaller ones: the counts of its frame follow.  Page locked.
 	 * NULL: nothing to do. */
 	void (*split)(void *self, uint64_t addr, uint64_t old, unsigned level);
 	bool journal; /* `changed` hears of kept and moved entries too */
@@ -117,7 +117,7 @@ SAMARA_INTERNAL void table_fini(struct table *t, unsigned cache); /* no leaf is 
 /* The slot for addr in a page of `level`, with all pages on the way.  -ENOMEM: nothing was added.  -EEXIST: a leaf
  * above covers addr; *slot is that. */
 SAMARA_INTERNAL int table_ensure(struct table *t, unsigned cache, uint64_t addr, unsigned level, uint64_t **slot);
-/* An entry that is new, or replaces a software entry, or gives the same frame more rights: needs no invalidation. 
+/* An entry that is new, or replaces a software entry, or gives the same frame more rights: needs no invalidation.
  * Page locked. */
 SAMARA_INTERNAL void table_install(struct table *t, struct frame *page, uint64_t *slot, unsigned level, uint64_t entry);
 /* A huge leaf that covers addr becomes 512 leaves of the level below, which translate the same.  -ENOMEM. */
@@ -147,9 +147,9 @@ SAMARA_INTERNAL uint64_t table_drop_one(struct table_gather *g, uint64_t *slot, 
  * first that is not 0. */
 typedef int table_each_fn(void *self, uint64_t addr, unsigned level, const uint64_t *entries, unsigned count);
 SAMARA_INTERNAL int table_each(struct table *t, uint64_t start, uint64_t end, table_each_fn *each, void *self);
-/* The bottom of all of it (P5): the one function through which leaves are downgraded, `count` slots from `slot`, all in one page of
- * `level` that is locked, the first for addr.  Returns how many slots it did: fewer than `count` when the gather is full; then flush
- * without the lock and go on. */
+/* The bottom of all of it (P5): the one function through which leaves are downgraded, `count` slots from `slot`, all in
+ * one page of `level` that is locked, the first for addr.  Returns how many slots it did: fewer than `count` when the
+ * gather is full; then flush without the lock and go on. */
 struct downgrade {
 	enum { DOWNGRADE_KEEP, DOWNGRADE_CLEAR, DOWNGRADE_MOVE } kind;
 	uint64_t keep, set;   /* KEEP: present leaves become (old & keep) | set */
@@ -169,7 +169,7 @@ typedef int table_copy_fn(void *self, uint64_t addr, unsigned level, uint64_t *e
 SAMARA_INTERNAL int table_copy(struct table *to, struct table_gather *g, uint64_t start, uint64_t end, bool private,
 	table_copy_fn *each, void *self);
 
-/* move.c: mremap.  Ranges do not overlap; nothing is mapped in the new one, and both belong to the caller wholly. 
+/* move.c: mremap.  Ranges do not overlap; nothing is mapped in the new one, and both belong to the caller wholly.
  * Whole pages of the table move where both are aligned alike.  -ENOMEM before anything moved. */
 SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
 /* The same in two steps, between which nobody else may change either range: the second cannot fail. */

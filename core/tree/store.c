@@ -312,8 +312,8 @@ SAMARA_INTERNAL void tree_store(struct tree *tree, uint64_t start, uint64_t end,
 	for (;;) {
 		walk_seek(tree, start);
 		if (UNLIKELY(end > tree->high)) {
-			/* First empty what lies in the next leaf: then this one reaches further, or the next is gone.
-			 * */
+			/* First empty what lies in the next leaf: then this one reaches further, or the next is
+			 * gone. */
 			shape_open(tree);
 			walk_seek(tree, tree->high);
 			store_in_leaf(tree, tree->low, MIN(end, tree->high), NULL);

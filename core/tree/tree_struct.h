@@ -2,8 +2,8 @@
  *
  * The first 64 bytes are all that a reader without a lock touches; they change only when the shape of the tree does, so
  * that stores which stay inside one leaf leave the readers' cache line alone.  The rest belongs to the holder of the
- * exclusive lock, except `hint` (one relaxed word) and the memory of gap searches,
- * which holders of the shared lock may overwrite.
+ * exclusive lock, except `hint` (one relaxed word) and the memory of gap searches, which holders of the shared lock may
+ * overwrite.
  */
 #ifndef SAMARA_CORE_TREE_STRUCT_H
 #define SAMARA_CORE_TREE_STRUCT_H
@@ -29,8 +29,8 @@ struct tree {
 	uint32_t changes; /* counts stores, for iterators */
 	uint32_t levels; /* of `path`, as in root */
 
-	/* In (gap_from, gap_high) no gap has gap_size indices; gap.c says how holders of the shared lock agree on it.
-	 * */
+	/* In (gap_from, gap_high) no gap has gap_size indices; gap.c says how holders of the shared lock agree on
+	 * it. */
 	uint64_t gap_from, gap_high, gap_size;
 	uint32_t gap_stamp, more;
 

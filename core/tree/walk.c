@@ -131,8 +131,8 @@ static const struct tree_leaf *walk_after(const struct tree *tree, uint64_t inde
 	return leaf;
 }
 
-/* walk_after by the hint: the entry found last or the one behind it, for whoever asks goes on from there.  NULL: it is neither
- * of them. */
+/* walk_after by the hint: the entry found last or the one behind it, for whoever asks goes on from there.  NULL: it is
+ * neither of them. */
 static inline const struct tree_leaf *walk_hint(const struct tree *tree, uint64_t index, unsigned *slot)
 {
 	uint64_t hint = LOAD(tree->hint), place;

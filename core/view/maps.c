@@ -2,8 +2,8 @@
  *
  *   start-end perms offset dev inode          name
  *
- * The name stands from column 73 on.  A mapping of a file shows the file's path; others their special name, [heap], [stack], or the
- * name that PR_SET_VMA_ANON_NAME gave.  Anonymous memory shows offset 0.
+ * The name stands from column 73 on.  A mapping of a file shows the file's path; others their special name, [heap],
+ * [stack], or the name that PR_SET_VMA_ANON_NAME gave.  Anonymous memory shows offset 0.
  */
 #include "core/mm.h"
 #include "core/view/text.h"

@@ -1,8 +1,8 @@
 /* smaps.c - the text of /proc/PID/smaps and smaps_rollup (proc(5)): what is resident of each mapping, and of all.
  *
- * Every entry that is present is looked at once, mmap_lock held for reading.  The page of zeroes counts nowhere.  A page is shared when more
- * than one entry of any space maps it, dirty when its entry or the page is marked so; the proportional share (Pss) divides a
- * page by the entries that map it, in fixed point of 12 bits as the kernel does.
+ * Every entry that is present is looked at once, mmap_lock held for reading.  The page of zeroes counts nowhere.  A
+ * page is shared when more than one entry of any space maps it, dirty when its entry or the page is marked so; the
+ * proportional share (Pss) divides a page by the entries that map it, in fixed point of 12 bits as the kernel does.
  */
 #include "core/fault/fault.h"
 #include "core/view/text.h"

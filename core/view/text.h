@@ -1,4 +1,5 @@
-/* text.h - writing text into a fixed buffer: hexadecimal, decimal, padding.  Never overruns: what does not fit is cut. */
+/* text.h - writing text into a fixed buffer: hexadecimal, decimal, padding.  Never overruns: what does not fit is
+ * cut. */
 #ifndef SAMARA_CORE_TEXT_H
 #define SAMARA_CORE_TEXT_H
 

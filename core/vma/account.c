@@ -1,7 +1,8 @@
-/* account.c - what may be used: commit accounting, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, and the counts that status shows.
+/* account.c - what may be used: commit accounting, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, and the counts that status
+ * shows.
  *
- * The machine's commit charge is one atomic number; each address space's counts belong to the holder of its write guard.
- * Documentation: Documentation/mm/overcommit-accounting, setrlimit(2), proc(5).
+ * The machine's commit charge is one atomic number; each address space's counts belong to the holder of its write
+ * guard.  Documentation: Documentation/mm/overcommit-accounting, setrlimit(2), proc(5).
  */
 #include "core/mm.h"
 

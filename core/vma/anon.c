@@ -1,9 +1,9 @@
 /* anon.c - the anonymous history of a VMA, as far as merging sees it.
  *
- * Linux gives a private mapping an anon_vma at its first write fault.  Two mappings that would otherwise merge do so only if
- * their histories allow it; so which mapping was written to, and which came through fork, is visible in maps.
- * Here a history is an identity: anon_id.  Pieces of a split share it, a forked child gets a new one that is
- * marked inherited, and a first fault takes over that of a neighbour with which the VMA could merge but for its access rights.
+ * Linux gives a private mapping an anon_vma at its first write fault.  Two mappings that would otherwise merge do so
+ * only if their histories allow it; so which mapping was written to, and which came through fork, is visible in maps.
+ * Here a history is an identity: anon_id.  Pieces of a split share it, a forked child gets a new one that is marked
+ * inherited, and a first fault takes over that of a neighbour with which the VMA could merge but for its access rights.
  */
 #include "core/mm.h"
 
@@ -39,8 +39,8 @@ static bool anon_reusable(const vma_t *old)
 	return old->anon_id && !old->inherited;
 }
 
-/* mmap_lock is held, either side.  On a machine with memory the VMA also gets a family, in which the reverse map finds it: 
- * -ENOMEM when that cannot be had. */
+/* mmap_lock is held, either side.  On a machine with memory the VMA also gets a family, in which the reverse map finds
+ * it: -ENOMEM when that cannot be had. */
 SAMARA_INTERNAL int anon_prepare(struct samara_mm *mm, vma_t *vma)
 {
 	const vma_t *next, *prev, *like = NULL;

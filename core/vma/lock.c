@@ -1,8 +1,9 @@
 /* lock.c - the lock of one VMA: what a fault holds instead of mmap_lock.
  *
- * A fault finds the VMA under RCU, counts itself into `lock`, and then looks whether the VMA is the one it wanted.  A change of the map marks
- * each VMA that it touches: it waits until nobody is counted in, writes mm->lock_seq into the VMA, and from then on whoever counts
- * himself in sees that and goes away again.  Giving mmap_lock back raises mm->lock_seq, which frees all marked VMAs at once.
+ * A fault finds the VMA under RCU, counts itself into `lock`, and then looks whether the VMA is the one it wanted.  A
+ * change of the map marks each VMA that it touches: it waits until nobody is counted in, writes mm->lock_seq into the
+ * VMA, and from then on whoever counts himself in sees that and goes away again.  Giving mmap_lock back raises
+ * mm->lock_seq, which frees all marked VMAs at once.
  *
  *   vma->lock       readers, or VMA_WRITER while a writer waits for them (then no reader comes in)
  *   vma->lock_seq   equal to mm->lock_seq: write-locked.  Written by the holder of mmap_lock alone.
@@ -68,7 +69,8 @@ SAMARA_INTERNAL bool vma_lock_read(struct samara_mm *mm, vma_t *vma)
 	return true;
 }
 
-/* The VMA that holds addr, counted into; NULL: there is none, or it is changing: the caller takes mmap_lock and looks. */
+/* The VMA that holds addr, counted into; NULL: there is none, or it is changing: the caller takes mmap_lock and
+ * looks. */
 SAMARA_INTERNAL vma_t *vma_find_locked(struct samara_mm *mm, uint64_t addr)
 {
 	const struct samara_port *port = mm_port(mm);
@@ -80,8 +82,8 @@ SAMARA_INTERNAL vma_t *vma_find_locked(struct samara_mm *mm, uint64_t addr)
 	OTHERS_MAY_COME();
 	if (vma && !vma_lock_read(mm, vma))
 		vma = NULL;
-	/* the slot may have become another VMA, or none, before we were counted in.  If it is ours, now it stays; if not, nothing keeps its
-	 * slab, so we leave it before the read-side section ends */
+	/* the slot may have become another VMA, or none, before we were counted in.  If it is ours, now it stays; if
+	 * not, nothing keeps its slab, so we leave it before the read-side section ends */
 	if (vma && (LOAD(vma->mm) != mm || addr < LOAD(vma->start) || addr >= LOAD(vma->end))) {
 		vma_unlock_read(mm, vma);
 		vma = NULL;

@@ -7,10 +7,10 @@
  *   left: prev grows                           right: next grows down    both: prev takes all, middle and next go
  *   right: next grows down
  *
- * Two ranges are one when everything that a VMA is agrees: flags, open file and contiguous offset, private data, extra, and
- * an anonymous history that allows it (anon.c).  With both sides mergeable but of different histories only the
- * left one is taken.  A VMA whose operations include close is never removed by a merge, and a special mapping
- * never merges.  Commits cannot fail: a merge needs no new VMA and tree nodes were reserved.
+ * Two ranges are one when everything that a VMA is agrees: flags, open file and contiguous offset, private data, extra,
+ * and an anonymous history that allows it (anon.c).  With both sides mergeable but of different histories only the left
+ * one is taken.  A VMA whose operations include close is never removed by a merge, and a special mapping never merges.
+ * Commits cannot fail: a merge needs no new VMA and tree nodes were reserved.
  */
 #include "core/mm.h"
 

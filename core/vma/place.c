@@ -4,10 +4,12 @@
  *   a hint that fits              the hint, rounded down to a page; nothing is asked of the VMA below it
  *   top-down (the normal case)    the highest gap below mmap_base that is large enough, at its top
  *   bottom-up                     the legacy layout, MAP_32BIT, and when top-down finds nothing
- *   huge-page alignment           large anonymous memory and files of file systems that ask for it: search for one huge page more, then align
+ *   huge-page alignment           large anonymous memory and files of file systems that ask for it: search for one
+ *                                 huge page more, then align
  *
- * A gap is chosen by its raw size.  When the VMA above it is a stack whose guard gap reaches into it, the search starts again below that
- * guard: gaps in between are passed over, as the kernel does.  All of this only looks; mmap_lock is held.
+ * A gap is chosen by its raw size.  When the VMA above it is a stack whose guard gap reaches into it, the search starts
+ * again below that guard: gaps in between are passed over, as the kernel does.  All of this only looks; mmap_lock is
+ * held.
  */
 #include "core/mm.h"
 
@@ -120,7 +122,8 @@ static uint64_t place_plain(const struct samara_mm *mm, const struct place_reque
 	return place_is_error(at) ? place_bottomup(mm, r, hint, length) : at;
 }
 
-/* One huge page more, then aligned so that a huge page of the file (or of memory) can be mapped whole; 0: not worth it or no room. */
+/* One huge page more, then aligned so that a huge page of the file (or of memory) can be mapped whole; 0: not worth it
+ * or no room. */
 static uint64_t place_huge(const struct samara_mm *mm, const struct place_request *r)
 {
 	uint64_t offset = r->file ? r->pgoff << PAGE_SHIFT : 0, end = offset + r->length, padded = r->length + HUGE_SIZE, at;

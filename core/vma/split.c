@@ -1,7 +1,7 @@
 /* split.c - cutting a VMA in two, and giving part of one other properties.
  *
- * Nothing here is visible as a state of its own: a request that splits goes on to change one of the pieces, under the same
- * write guard.  Pieces share file, extra and anonymous history.
+ * Nothing here is visible as a state of its own: a request that splits goes on to change one of the pieces, under the
+ * same write guard.  Pieces share file, extra and anonymous history.
  */
 #include "core/mm.h"
 

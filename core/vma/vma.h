@@ -2,8 +2,8 @@
  *
  * A VMA belongs to one address space and is changed only by the holder of its write guard.  Readers without a lock
  * (samara_lookup) read start, end, flags and pgoff between two looks at `seq`; so those four fields are written only
- * between vma_write_begin and vma_write_end, and the memory of a VMA stays a VMA (vma_alloc.c) until a grace
- * period after its slab was given back.  Who comes by a reverse map has the range as it is (its lock keeps rmap_open out), but
+ * between vma_write_begin and vma_write_end, and the memory of a VMA stays a VMA (vma_alloc.c) until a grace period
+ * after its slab was given back.  Who comes by a reverse map has the range as it is (its lock keeps rmap_open out), but
  * flags only through LOAD, and of them only what never changes while a VMA lives: VM_SHARED.
  *
  * What always holds (each is a line of docs/invariants.md and checked by mm_check):
@@ -180,7 +180,8 @@ SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma
 SAMARA_INTERNAL struct vma_extra *extra_get(struct vma_extra *extra);
 SAMARA_INTERNAL void extra_put(const struct samara *vm, struct vma_extra *extra);
 SAMARA_INTERNAL bool extra_equal(const struct vma_extra *a, const struct vma_extra *b);
-/* A copy of `from` (may be NULL) with room for `name` (NULL: from's own name stays); the caller changes it before sharing. */
+/* A copy of `from` (may be NULL) with room for `name` (NULL: from's own name stays); the caller changes it before
+ * sharing. */
 SAMARA_INTERNAL struct vma_extra *extra_copy(const struct samara *vm, const struct vma_extra *from, const char *name);
 SAMARA_INTERNAL bool extra_is_plain(const struct vma_extra *extra);
 
@@ -189,8 +190,8 @@ SAMARA_INTERNAL bool vma_may_cut(const vma_t *vma, uint64_t at);
 /* After mm_reserve(mm, 1): [start, at) stays, [at, end) is new and returned. */
 SAMARA_INTERNAL vma_t *vma_split(struct samara_mm *mm, vma_t *vma, uint64_t at);
 SAMARA_INTERNAL vma_t *vma_merge_new(struct samara_mm *mm, const struct vma_spec *spec, vma_t *prev, vma_t *next);
-/* Give [start, end) of `vma` other flags and extra: merged with neighbours or split off.  *out covers the range (and maybe more).
- * -ENOMEM: a split would pass max_map_count, or memory. */
+/* Give [start, end) of `vma` other flags and extra: merged with neighbours or split off.  *out covers the range (and
+ * maybe more).  -ENOMEM: a split would pass max_map_count, or memory. */
 SAMARA_INTERNAL int vma_modify(struct samara_mm *mm, vma_t *vma, uint64_t start, uint64_t end, uint64_t flags,
 	struct vma_extra *extra, vma_t **out);
 

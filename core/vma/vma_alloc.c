@@ -1,9 +1,9 @@
 /* vma_alloc.c - where VMAs come from: slabs of one address space, type-stable under RCU.
  *
- * A free slot keeps its seq counter and stays memory of a VMA, so a reader without a lock that still holds a pointer to it
- * sees a changed seq or a NULL mm, never foreign memory.  A slab that is wholly free goes back to the port through its
- * `defer` when another free one is kept, so memory follows the size of the map down again.
- * Everything here belongs to the holder of the write guard.
+ * A free slot keeps its seq counter and stays memory of a VMA, so a reader without a lock that still holds a pointer to
+ * it sees a changed seq or a NULL mm, never foreign memory.  A slab that is wholly free goes back to the port through
+ * its `defer` when another free one is kept, so memory follows the size of the map down again.  Everything here belongs
+ * to the holder of the write guard.
  */
 #include "core/mm.h"
 

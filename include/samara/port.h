@@ -24,8 +24,8 @@ struct samara_rcu_head {
 
 struct samara_mm;
 
-/* One entry of a page table, as it was.  The low 12 bits of `addr`: the level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB) and SAMARA_CHANGE_ bits;
- * neither bit: the entry is gone. */
+/* One entry of a page table, as it was.  The low 12 bits of `addr`: the level (0: 4 KiB, 1: 2 MiB, 2: 1 GiB) and
+ * SAMARA_CHANGE_ bits; neither bit: the entry is gone. */
 struct samara_entry_change {
 	uint64_t addr, old;
 };
@@ -51,8 +51,8 @@ struct samara_port {
 	void (*wake)(void *self, uint32_t *word, int count);
 
 	/* Readers without locks.  Between read_lock and read_unlock memory passed to `defer` later is not reclaimed.
-	 * defer: call head->reclaim(head) once every reader that may see the object is gone; must not call it
-	 * from within defer itself if a reader can be running on this thread.  All absent: defer reclaims at once, which is
+	 * defer: call head->reclaim(head) once every reader that may see the object is gone; must not call it from
+	 * within defer itself if a reader can be running on this thread.  All absent: defer reclaims at once, which is
 	 * right for one thread only: a port with `wait` has them. */
 	void (*read_lock)(void *self);
 	void (*read_unlock)(void *self);
@@ -70,21 +70,22 @@ struct samara_port {
 	/* An invariant is broken: say so and do not return.  Absent: the core executes a trap instruction. */
 	void (*panic)(void *self, const char *file, int line, const char *what);
 
-	/* A small number that differs between threads (or processors) that run at the same time: it chooses which of the
-	 * machine's frame caches and counters a call uses, and any number is right.  Absent: 0. */
+	/* A small number that differs between threads (or processors) that run at the same time: it chooses which of
+	 * the machine's frame caches and counters a call uses, and any number is right.  Absent: 0. */
 	unsigned (*cpu)(void *self);
 
-	/* Translations of [start, end) in `mm` that were handed out or cached before (by a software TLB, a guest's processor) may
-	 * not be used any more once this returned.  Called with locks held: it must not call samara.  Absent: nobody caches any,
-	 * or looks at samara_generation() before each use. */
+	/* Translations of [start, end) in `mm` that were handed out or cached before (by a software TLB, a guest's
+	 * processor) may not be used any more once this returned.  Called with locks held: it must not call samara.
+	 * Absent: nobody caches any, or looks at samara_generation() before each use. */
 	void (*invalidate)(void *self, struct samara_mm *mm, uint64_t start, uint64_t end);
-	/* The journal for engines that keep a shadow of the page table: entries that went, lost rights or moved, before their
-	 * frames are used for anything else.  Called after `invalidate`, under the same conditions.  Absent: no journal is kept. */
+	/* The journal for engines that keep a shadow of the page table: entries that went, lost rights or moved, before
+	 * their frames are used for anything else.  Called after `invalidate`, under the same conditions.  Absent: no
+	 * journal is kept. */
 	void (*changed)(void *self, struct samara_mm *mm, const struct samara_entry_change *changes, unsigned count);
 
-	/* PKRU of the thread that calls samara: its rights of protection keys (samara_pkru()).  Called with locks held, when a page has
-	 * a key other than 0: must not call samara.  A thread that another creates begins with the other's; a program with
-	 * 0x55555554.  Both absent: each space has one for all that run in it. */
+	/* PKRU of the thread that calls samara: its rights of protection keys (samara_pkru()).  Called with locks held,
+	 * when a page has a key other than 0: must not call samara.  A thread that another creates begins with the
+	 * other's; a program with 0x55555554.  Both absent: each space has one for all that run in it. */
 	uint32_t (*pkru)(void *self);
 	void (*set_pkru)(void *self, uint32_t pkru);
 };

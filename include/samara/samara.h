@@ -1,17 +1,17 @@
 /* samara.h - the Linux address space as a library: machines, address spaces, and Linux's memory calls.
  *
  * Conventions.  There are no globals: every call names the object that it acts on.  Addresses are `samara_va`, lengths
- * are bytes unless a name ends in _pages, ranges are half-open.  A page is 4096 bytes.  Arguments are taken as a system call takes them:
- * any value is allowed, misaligned, overflowing or hostile ones give the errno that Linux gives, and the
- * address space is as it was unless the call's own comment (and Linux) says otherwise.  Calls return
- * 0, an address or a count, or a negative errno (abi.h).  An address is returned as int64_t; errors are -4095..-1.
+ * are bytes unless a name ends in _pages, ranges are half-open.  A page is 4096 bytes.  Arguments are taken as a system
+ * call takes them: any value is allowed, misaligned, overflowing or hostile ones give the errno that Linux gives, and
+ * the address space is as it was unless the call's own comment (and Linux) says otherwise.  Calls return 0, an address
+ * or a count, or a negative errno (abi.h).  An address is returned as int64_t; errors are -4095..-1.
  *
- * Locks.  The plain calls below take mmap_lock themselves and may be made from any thread (with a port that has wait and
- * wake).  The calls named ..._with take a write guard that the caller holds (vma.h), for those who batch
- * or look before they change.
+ * Locks.  The plain calls below take mmap_lock themselves and may be made from any thread (with a port that has wait
+ * and wake).  The calls named ..._with take a write guard that the caller holds (vma.h), for those who batch or look
+ * before they change.
  *
- * The behaviour is Linux 6.18's on x86-64, from the section-2 man pages named at each call and from the kernel itself: whatever
- * is not said here is what the kernel does; docs/differences.md numbers the exceptions.
+ * The behaviour is Linux 6.18's on x86-64, from the section-2 man pages named at each call and from the kernel itself:
+ * whatever is not said here is what the kernel does; docs/differences.md numbers the exceptions.
  */
 #ifndef SAMARA_H
 #define SAMARA_H
@@ -63,7 +63,8 @@ struct samara_config {
 	uint32_t shmem_minor;           /* device number that maps shows for shared anonymous memory: 00:%02x; default 1 */
 	uint32_t hugetlb_minor;         /* the same for MAP_ANONYMOUS | MAP_HUGETLB; default 0xf; both depend on the kernel's boot */
 	/* Memory (memory.h).  NULL: the machine is a map only. */
-	void *memory;                   /* host memory for frames, aligned to 4096 bytes (to 2 MiB where the host has huge pages); must outlive the machine */
+	void *memory;                   /* host memory for frames, aligned to 4096 bytes (to 2 MiB where the host has huge
+	                                 * pages); must outlive the machine */
 	uint64_t memory_pages;          /* how many frames of 4096 bytes */
 	uint64_t first_pfn;             /* the physical page number of the first, as page tables name it */
 	uint32_t table_format;          /* SAMARA_TABLE_*; default SAMARA_TABLE_X86_4 */
@@ -77,7 +78,8 @@ struct samara_config {
 int samara_create(const struct samara_port *port, const struct samara_config *config, struct samara **out);
 /* Panics when an address space, inode or file of the machine is left. */
 void samara_destroy(struct samara *vm);
-/* A sysctl of a running machine (the members of samara_config from total_pages to stack_guard_gap_pages). -EINVAL as samara_create. */
+/* A sysctl of a running machine (the members of samara_config from total_pages to stack_guard_gap_pages). -EINVAL as
+ * samara_create. */
 int samara_set_config(struct samara *vm, const struct samara_config *config);
 void samara_get_config(const struct samara *vm, struct samara_config *config);
 /* /proc/meminfo's Committed_AS and CommitLimit, in pages. */
@@ -110,10 +112,11 @@ void samara_mm_get(struct samara_mm *mm);
 void samara_mm_put(struct samara_mm *mm); /* the last put tears the space down: exit(2) */
 struct samara *samara_mm_machine(const struct samara_mm *mm);
 
-/* fork(2).  The child has every VMA but those of MADV_DONTFORK; nothing is locked in it.  On failure (-ENOMEM) the parent looks
- * unchanged to every observer and the child never existed. */
+/* fork(2).  The child has every VMA but those of MADV_DONTFORK; nothing is locked in it.  On failure (-ENOMEM) the
+ * parent looks unchanged to every observer and the child never existed. */
 int samara_fork(struct samara_mm *parent, struct samara_mm **child);
-/* execve(2): every VMA goes, limits and credentials stay unless `params` gives them, `params` describes the new space. */
+/* execve(2): every VMA goes, limits and credentials stay unless `params` gives them, `params` describes the new
+ * space. */
 int samara_exec(struct samara_mm *mm, const struct samara_mm_params *params);
 
 /* setrlimit(2); `which` is SAMARA_RLIMIT_*.  -EINVAL when it is another one, or cur > max. */
@@ -122,8 +125,9 @@ struct samara_rlimit samara_get_rlimit(const struct samara_mm *mm, int which);
 void samara_set_credentials(struct samara_mm *mm, uint64_t capabilities, uint32_t euid);
 void samara_set_personality(struct samara_mm *mm, uint32_t personality);
 
-/* A mapping exactly as described: no placement, no limits, no policy, for program loaders and for restoring a recorded space.
- * It merges with nothing.  -EINVAL (not page aligned, empty, beyond task_size), -EEXIST (something is there), -ENOMEM. */
+/* A mapping exactly as described: no placement, no limits, no policy, for program loaders and for restoring a recorded
+ * space.  It merges with nothing.  -EINVAL (not page aligned, empty, beyond task_size), -EEXIST (something is there),
+ * -ENOMEM. */
 struct samara_install {
 	samara_va start, end;
 	uint64_t vm_flags;          /* whole: may-rights and VM_ACCOUNT included; accountable ones are charged */
@@ -144,8 +148,8 @@ int64_t samara_mmap(struct samara_mm *mm, samara_va addr, uint64_t length, uint6
 /* mmap2(2), the page-offset form of 32-bit architectures (mmap_pgoff): `pgoff` is in pages of 4096 bytes. */
 int64_t samara_mmap_pgoff(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t pgoff);
-/* The old form of i386 and others: one pointer to six 32-bit words, here as the caller read them.  EINVAL for an offset that is not whole
- * pages, else as samara_mmap. */
+/* The old form of i386 and others: one pointer to six 32-bit words, here as the caller read them.  EINVAL for an offset
+ * that is not whole pages, else as samara_mmap. */
 struct samara_old_mmap_args {
 	uint32_t addr, length, prot, flags, fd, offset; /* fd: the embedder turns it into `file` */
 };
@@ -155,17 +159,17 @@ int samara_munmap(struct samara_mm *mm, samara_va addr, uint64_t length);
 /* mprotect(2), pkey_mprotect(2) (pkey -1 is mprotect).  Parts before the first bad one stay changed. */
 int samara_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot);
 int samara_pkey_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, int pkey);
-/* pkey_alloc(2), pkey_free(2).  The key, the lowest that is free; its bits in PKRU become `rights` (1: no access, 2: no store).
- * EINVAL (flags, rights; a machine without keys, the first time); ENOSPC. */
+/* pkey_alloc(2), pkey_free(2).  The key, the lowest that is free; its bits in PKRU become `rights` (1: no access, 2: no
+ * store).  EINVAL (flags, rights; a machine without keys, the first time); ENOSPC. */
 int samara_pkey_alloc(struct samara_mm *mm, uint64_t flags, uint64_t rights);
 /* EINVAL: not given out, or the key of execute-only memory.  PKRU stays, and so do mappings that have the key. */
 int samara_pkey_free(struct samara_mm *mm, int pkey);
-/* RDPKRU, WRPKRU: the rights of protection keys of who runs in the space, two bits a key from bit 0 (1: neither load nor store,
- * 2: no store).  The port's register when it has one (samara_port.pkru), else the space's, which fork copies and exec
- * sets to 0x55555554: key 0 alone is open.  It counts for samara_load, _store and atomic operations (SEGV_PKUERR), populate
- * and mlock, samara_pin, and for discarding sealed memory; not for samara_fetch, samara_copy_* and SAMARA_FORCE.  Mapping
- * execute-only memory takes the right to load by its key (pkeys(7), Documentation/core-api/protection-keys).  Bits of key 0
- * are kept and say nothing. */
+/* RDPKRU, WRPKRU: the rights of protection keys of who runs in the space, two bits a key from bit 0 (1: neither load
+ * nor store, 2: no store).  The port's register when it has one (samara_port.pkru), else the space's, which fork copies
+ * and exec sets to 0x55555554: key 0 alone is open.  It counts for samara_load, _store and atomic operations
+ * (SEGV_PKUERR), populate and mlock, samara_pin, and for discarding sealed memory; not for samara_fetch, samara_copy_*
+ * and SAMARA_FORCE.  Mapping execute-only memory takes the right to load by its key (pkeys(7),
+ * Documentation/core-api/protection-keys).  Bits of key 0 are kept and say nothing. */
 uint32_t samara_pkru(const struct samara_mm *mm);
 void samara_set_pkru(struct samara_mm *mm, uint32_t pkru);
 /* mremap(2).  Returns the address. */
@@ -199,7 +203,8 @@ int samara_remap_file_pages(struct samara_mm *mm, samara_va addr, uint64_t lengt
  * `name` is the string that arg5 points to, or NULL; other options ignore it. */
 int samara_prctl(struct samara_mm *mm, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5,
 	const char *name);
-/* mbind(2), set_mempolicy(2).  `nodes` is the mask's words, `maxnode` the number of bits as the system call takes it. */
+/* mbind(2), set_mempolicy(2).  `nodes` is the mask's words, `maxnode` the number of bits as the system call takes
+ * it. */
 int samara_mbind(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t mode, const uint64_t *nodes,
 	uint64_t maxnode, uint64_t flags);
 /* shmat(2) of a SysV segment: `segment` is its inode (kind SHMEM), `path` what maps prints ("/SYSV00000000 (deleted)").
@@ -212,10 +217,10 @@ int samara_uffd_register(struct samara_mm *mm, void *context, samara_va start, u
 int samara_uffd_unregister(struct samara_mm *mm, void *context, samara_va start, uint64_t length);
 int samara_uffd_release(struct samara_mm *mm, void *context);
 
-/* The range part of a page fault.  Merging depends on which mappings were written to, so an embedder that handles
- * pages itself tells samara of the first write to each private mapping (later ones change nothing and are cheap).  A read (`write`
- * 0) counts on machines with no_zero_page, and only for anonymous memory.
- * -EFAULT: nothing is mapped there.  -ENOMEM. */
+/* The range part of a page fault.  Merging depends on which mappings were written to, so an embedder that handles pages
+ * itself tells samara of the first write to each private mapping (later ones change nothing and are cheap).  A read
+ * (`write` 0) counts on machines with no_zero_page, and only for anonymous memory.  -EFAULT: nothing is mapped there.
+ * -ENOMEM. */
 int samara_touch(struct samara_mm *mm, samara_va addr, int write);
 /* Stack growth: a fault at `addr` below a VM_GROWSDOWN mapping.  0: `addr` is mapped now (or already was).
  * -EFAULT: no such mapping.  -ENOMEM: a limit or the guard gap refuses. */
@@ -233,14 +238,16 @@ int samara_madvise_with(struct samara_write_guard *g, samara_va addr, uint64_t l
 	SAMARA_WRITES(g->read);
 int samara_fork_with(struct samara_write_guard *g, struct samara_mm **child) SAMARA_WRITES(g->read);
 
-/* ---- text: what /proc shows ---------------------------------------------------------------------------------------- */
+/* ---- text: what /proc shows
+ * ---------------------------------------------------------------------------------------- */
 
 /* Takes a piece of text; anything but 0 ends the walk and is returned by the view. */
 typedef int samara_sink(void *self, const char *text, size_t bytes);
 
 /* proc(5), /proc/PID/maps: byte for byte, one call of the sink a line. */
 int samara_view_maps(struct samara_mm *mm, samara_sink *sink, void *self);
-/* One line of it, for the VMA that contains or follows `addr`; bytes written without the newline, 0 when there is none. */
+/* One line of it, for the VMA that contains or follows `addr`; bytes written without the newline, 0 when there is
+ * none. */
 size_t samara_view_maps_line(const struct samara_read_guard *g, const struct samara_vma *vma, char *line, size_t room)
 	SAMARA_READS(*g);
 /* The VmFlags line of smaps for one VMA, without its label: "rd wr mr mw me ac ". */
@@ -254,18 +261,20 @@ struct samara_mm_stat {
 	samara_va start_code, end_code, start_data, end_data, start_brk, brk, start_stack, mmap_base;
 };
 void samara_mm_stat(struct samara_mm *mm, struct samara_mm_stat *out);
-/* The lines VmPeak to VmLib of status; on a machine with memory also VmHWM, VmRSS and the Rss lines, VmPTE and VmSwap.  What the sink
- * returned when it was not 0, else 0. */
+/* The lines VmPeak to VmLib of status; on a machine with memory also VmHWM, VmRSS and the Rss lines, VmPTE and VmSwap.
+ * What the sink returned when it was not 0, else 0. */
 int samara_view_status(struct samara_mm *mm, samara_sink *sink, void *self);
 int samara_view_statm(struct samara_mm *mm, samara_sink *sink, void *self);
-/* proc(5), /proc/PID/smaps and smaps_rollup; machines with memory, else -ENOSYS.  The resident counts are those of one moment for each VMA. */
+/* proc(5), /proc/PID/smaps and smaps_rollup; machines with memory, else -ENOSYS.  The resident counts are those of one
+ * moment for each VMA. */
 int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self);
 int samara_view_smaps_rollup(struct samara_mm *mm, samara_sink *sink, void *self);
 
-/* ---- proof --------------------------------------------------------------------------------------------------------- */
+/* ---- proof
+ * --------------------------------------------------------------------------------------------------------- */
 
-/* The whole-structure check: tree, VMAs, counts and accounting agree (docs/invariants.md).  0, or panics through the port with the
- * number of the broken invariant.  Costs O(mapped). */
+/* The whole-structure check: tree, VMAs, counts and accounting agree (docs/invariants.md).  0, or panics through the
+ * port with the number of the broken invariant.  Costs O(mapped). */
 int samara_check(struct samara_mm *mm);
 
 #endif

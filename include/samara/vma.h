@@ -92,9 +92,10 @@ const struct samara_vma *samara_find_vma_prev(const struct samara_read_guard *g,
 const struct samara_vma *samara_next_vma(const struct samara_read_guard *g, const struct samara_vma *vma) SAMARA_READS(*g);
 const struct samara_vma *samara_prev_vma(const struct samara_read_guard *g, const struct samara_vma *vma) SAMARA_READS(*g);
 
-/* Walking many VMAs: cheaper than samara_next_vma.  Initialised under a guard and used while that guard is held; it stays valid across changes
- * made under the same write guard and goes on behind what it yielded last.  _next yields VMAs that end after `from`, ascending; _prev those that
- * start before it, descending; NULL at either end.  The two may be mixed.
+/* Walking many VMAs: cheaper than samara_next_vma.  Initialised under a guard and used while that guard is held; it
+ * stays valid across changes made under the same write guard and goes on behind what it yielded last.  _next yields
+ * VMAs that end after `from`, ascending; _prev those that start before it, descending; NULL at either end.  The two may
+ * be mixed.
  *
  *      struct samara_vma_iter it;
  *      samara_vma_iter_init(&it, &g, 0);
@@ -123,8 +124,8 @@ struct samara_vma_view {
 	uint64_t vm_flags;
 	uint64_t pgoff;
 };
-/* Looks `addr` up under RCU, without mmap_lock.  1 and *view when a VMA contains addr, else 0.  Never waits for a writer
- * longer than that writer's one store; may run beside any change. */
+/* Looks `addr` up under RCU, without mmap_lock.  1 and *view when a VMA contains addr, else 0.  Never waits for a
+ * writer longer than that writer's one store; may run beside any change. */
 int samara_lookup(struct samara_mm *mm, samara_va addr, struct samara_vma_view *view);
 
 #endif

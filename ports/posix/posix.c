@@ -1,7 +1,7 @@
 /* posix.c - the POSIX port (posix.h): memory from malloc, sleep by futex, RCU by liburcu, random bits from the kernel.
  *
- * liburcu is used in its "memb" flavour: read sections are a few plain instructions, any thread may open one after it was
- * registered.  call_rcu reclaims on liburcu's own helper thread.
+ * liburcu is used in its "memb" flavour: read sections are a few plain instructions, any thread may open one after it
+ * was registered.  call_rcu reclaims on liburcu's own helper thread.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -84,7 +84,8 @@ static void posix_read_unlock(void *self)
 	urcu_memb_read_unlock();
 }
 
-/* How often something was reclaimed: what a barrier waited for happened before it returns, in a way that sanitizers see, too. */
+/* How often something was reclaimed: what a barrier waited for happened before it returns, in a way that sanitizers
+ * see, too. */
 static unsigned long reclaimed;
 
 /* liburcu's head lies over ours; our reclaim is kept in the last word of the room. */
@@ -100,7 +101,8 @@ static void posix_reclaim(struct rcu_head *head)
 static void posix_defer(void *self, struct samara_rcu_head *head, void (*reclaim)(struct samara_rcu_head *head))
 {
 	(void)self;
-	/* with the acquire in posix_reclaim: the order that liburcu's queue gives anyway, where sanitizers can see it */
+	/* with the acquire in posix_reclaim: the order that liburcu's queue gives anyway, where sanitizers can see
+	 * it */
 	__atomic_store_n(&head->room[1], (void *)reclaim, __ATOMIC_RELEASE);
 	urcu_memb_call_rcu((struct rcu_head *)(void *)head, posix_reclaim);
 }

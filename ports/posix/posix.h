@@ -3,9 +3,10 @@
  *      struct samara *vm;
  *      samara_create(samara_posix_port(), NULL, &vm);
  *
- * Threads: any thread may call samara.  A thread that uses samara_lookup is registered with liburcu on its first lookup and leaves by itself
- * when it ends.  Waiting uses futex(2) on Linux.  Metadata is malloc's, which gives what a large space that ended had back to the kernel, to
- * fault it in again for the next: a program that forks and ends large spaces all the time tells it not to (mallopt(3), M_TRIM_THRESHOLD).
+ * Threads: any thread may call samara.  A thread that uses samara_lookup is registered with liburcu on its first lookup
+ * and leaves by itself when it ends.  Waiting uses futex(2) on Linux.  Metadata is malloc's, which gives what a large
+ * space that ended had back to the kernel, to fault it in again for the next: a program that forks and ends large
+ * spaces all the time tells it not to (mallopt(3), M_TRIM_THRESHOLD).
  */
 #ifndef SAMARA_PORTS_POSIX_H
 #define SAMARA_PORTS_POSIX_H

@@ -1,7 +1,7 @@
 /* sim.c - the deterministic port (sim.h).
  *
- * Every block remembers its size in front of it, so that a free with another size is found; freed memory is overwritten, so that a
- * use after free shows even without a sanitizer.
+ * Every block remembers its size in front of it, so that a free with another size is found; freed memory is
+ * overwritten, so that a use after free shows even without a sanitizer.
  */
 #include <stdio.h>
 #include <stdlib.h>

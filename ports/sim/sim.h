@@ -1,4 +1,5 @@
-/* sim.h - the deterministic port: one thread, no host but malloc, fails the n-th allocation on demand, counts everything.
+/* sim.h - the deterministic port: one thread, no host but malloc, fails the n-th allocation on demand, counts
+ * everything.
  *
  *      struct sim sim;
  *      sim_init(&sim);

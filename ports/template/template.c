@@ -1,7 +1,7 @@
 /* template.c - a port to fill in: the contract of every member as a comment (include/samara/port.h has the whole text).
  *
- * It compiles, and it answers every request for memory with "none": a machine cannot be created on it until alloc and free are
- * written.  Those two are all that is required for one thread.
+ * It compiles, and it answers every request for memory with "none": a machine cannot be created on it until alloc and
+ * free are written.  Those two are all that is required for one thread.
  */
 #include "samara/port.h"
 
@@ -43,8 +43,9 @@ const struct samara_port *samara_template_port(void)
 		.free = template_free,
 		/* several threads: .wait and .wake (both), and for lookups without locks
 		 * .read_lock, .read_unlock, .defer, .barrier (all) */
-		/* frame caches and counters that threads do not share: .cpu; software TLBs and shadows of the page table: .invalidate, .changed;
-		 * rights of protection keys that differ between threads: .pkru, .set_pkru (both) */
+		/* frame caches and counters that threads do not share: .cpu; software TLBs and shadows of the page
+		 * table: .invalidate, .changed; rights of protection keys that differ between threads: .pkru, .set_pkru
+		 * (both) */
 		/* placements that differ from run to run: .random */
 		.panic = template_panic,
 	};

@@ -1,13 +1,14 @@
 /* branch_test.c - two operations at once, in every way that one of them can come in between the other.
  *
- * The core is built with a hook at each place where a lock was just dropped or something was found that is not held yet (OTHERS_MAY_COME).
- * Two coroutines run on one thread.  For each pair of operations and each such place of the first: a fresh machine, the first runs up to
- * there, then the second runs until it ends or must wait for the first, then the first goes on.  Nothing is left to chance,
- * so whatever is found happens again.
+ * The core is built with a hook at each place where a lock was just dropped or something was found that is not held yet
+ * (OTHERS_MAY_COME).  Two coroutines run on one thread.  For each pair of operations and each such place of the first:
+ * a fresh machine, the first runs up to there, then the second runs until it ends or must wait for the first, then the
+ * first goes on.  Nothing is left to chance, so whatever is found happens again.
  *
- * Asked each time: neither waits for ever; the whole machine is consistent; nothing is left at the end; and what came out - both
- * results, the maps, the contents as every space and the file see them - is what one of the two orders, one after the other, gives.
- * Operations that Linux does not make in one step (they fault or write page by page) are marked, and asked all but the last.
+ * Asked each time: neither waits for ever; the whole machine is consistent; nothing is left at the end; and what came
+ * out - both results, the maps, the contents as every space and the file see them - is what one of the two orders, one
+ * after the other, gives.  Operations that Linux does not make in one step (they fault or write page by page) are
+ * marked, and asked all but the last.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -407,7 +408,8 @@ static void start(int i, const struct operation *op)
 	makecontext(&r->context, (void (*)(void))entry, 1, i);
 }
 
-/* The second comes in at the first's place `at` (0: after it; UINT_MAX: before it). False: the first has no such place. */
+/* The second comes in at the first's place `at` (0: after it; UINT_MAX: before it). False: the first has no such
+ * place. */
 static int run_pair(const struct operation *first, const struct operation *second, unsigned at, uint64_t *hash)
 {
 	int met;

@@ -1,12 +1,13 @@
 /* fail_test.c - every allocation of every request, failed in turn.
  *
- * For each request: build a fixed scene, fail the n-th allocation from there on, and ask that the request either succeeds (the failure
- * was not on its path) or returns -ENOMEM (-EAGAIN where madvise(2) says so; brk its old value) with the map, the counts and
- * Committed_AS as they were.  n counts up until a run has no failure.  Each run ends with nothing allocated.
+ * For each request: build a fixed scene, fail the n-th allocation from there on, and ask that the request either
+ * succeeds (the failure was not on its path) or returns -ENOMEM (-EAGAIN where madvise(2) says so; brk its old value)
+ * with the map, the counts and Committed_AS as they were.  n counts up until a run has no failure.  Each run ends with
+ * nothing allocated.
  *
- * Two requests change the map before a later step of theirs can fail, in Linux too; they are marked `partial`: mprotect-like walks over several
- * mappings, and mremap with MREMAP_FIXED, which unmaps its target first.  For them the whole-structure check and the exact return
- * of every count are asked, not the unchanged text.
+ * Two requests change the map before a later step of theirs can fail, in Linux too; they are marked `partial`:
+ * mprotect-like walks over several mappings, and mremap with MREMAP_FIXED, which unmaps its target first.  For them the
+ * whole-structure check and the exact return of every count are asked, not the unchanged text.
  */
 #include "tests/unit/support.h"
 
@@ -121,7 +122,8 @@ static void fail_each(const struct request *r)
 		int64_t committed, result;
 
 		scene_open(&s);
-		/* the slabs of VMAs that are free now would hide allocations: one step of filling them is part of the scene */
+		/* the slabs of VMAs that are free now would hide allocations: one step of filling them is part of the
+		 * scene */
 		for (uint64_t i = 0; i < n % 7; i++)
 			must(samara_mmap(s.w.mm, 0x6000000 + i * 2 * PAGE, PAGE, RW, FIXED, NULL, 0));
 		maps_text(s.w.mm, &before);

@@ -1,9 +1,10 @@
 /* memory_fail_test.c - every allocation, every frame and every callback of what touches memory, failed in turn.
  *
- * For each request: build a fixed scene (a space with private, shared and file memory, a forked sibling, a pinned page), make one thing
- * fail, run the request.  What fails: the n-th allocation of metadata; the frames, of which only k are left; the n-th callback of the
- * file.  n and k count up until nothing failed.  After a failure maps, smaps and contents of both spaces are as before, but for requests
- * marked `partial`, which do part of their work in Linux too (a read fault maps neighbours first); in every case the whole machine is consistent, and the end finds nothing left.
+ * For each request: build a fixed scene (a space with private, shared and file memory, a forked sibling, a pinned
+ * page), make one thing fail, run the request.  What fails: the n-th allocation of metadata; the frames, of which only
+ * k are left; the n-th callback of the file.  n and k count up until nothing failed.  After a failure maps, smaps and
+ * contents of both spaces are as before, but for requests marked `partial`, which do part of their work in Linux too (a
+ * read fault maps neighbours first); in every case the whole machine is consistent, and the end finds nothing left.
  */
 #include "tests/unit/support.h"
 

@@ -149,8 +149,8 @@ static inline void model_remove(struct model *m, struct samara_file *const *file
 
 /* -- what must hold -- */
 
-/* The page at `addr` as it must be around what is going to be stored to it; false: nobody can tell.  What is private and
- * not there yet is what its file reads as, without a load that would map it. */
+/* The page at `addr` as it must be around what is going to be stored to it; false: nobody can tell.  What is private
+ * and not there yet is what its file reads as, without a load that would map it. */
 static inline bool model_around(struct samara_mm *mm, uint64_t addr, uint8_t *page)
 {
 	struct place p = model_place(mm, addr);

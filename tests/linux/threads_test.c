@@ -1,13 +1,13 @@
-/* threads_test.c - several threads of one process at once, on the kernel and on samara: what each of them sees, and what is there
- * when they rest, must be the same.
+/* threads_test.c - several threads of one process at once, on the kernel and on samara: what each of them sees, and
+ * what is there when they rest, must be the same.
  *
  *      test-threads [PROGRAMS [SEED]]
  *
- * A program is made from its seed: some threads, each with an area of its own in one address space, and rounds in which all work
- * at the same time: they map, unmap, move and protect parts of their area, load, store and add; a word that all add to is
- * common, and so are mmap_lock, the file, the frames and the tables above the areas.  Nothing that a thread sees depends on the others,
- * whatever the order; so every result, signal with code and address, and at the end of each round maps, pagemap and the
- * bytes of every page that is there are compared.
+ * A program is made from its seed: some threads, each with an area of its own in one address space, and rounds in which
+ * all work at the same time: they map, unmap, move and protect parts of their area, load, store and add; a word that
+ * all add to is common, and so are mmap_lock, the file, the frames and the tables above the areas.  Nothing that a
+ * thread sees depends on the others, whatever the order; so every result, signal with code and address, and at the end
+ * of each round maps, pagemap and the bytes of every page that is there are compared.
  */
 #include <errno.h>
 #include <fcntl.h>

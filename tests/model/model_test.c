@@ -1,7 +1,8 @@
 /* model_test.c - random requests against a model that fits on one screen: an array with the state of every page.
  *
- * The model knows nothing of VMAs: a page is unmapped or has rights, and requests act page by page with mmap(2)'s, munmap(2)'s and
- * mprotect(2)'s words.  After every request samara's map, expanded to pages, must be the array, and the whole check must hold.
+ * The model knows nothing of VMAs: a page is unmapped or has rights, and requests act page by page with mmap(2)'s,
+ * munmap(2)'s and mprotect(2)'s words.  After every request samara's map, expanded to pages, must be the array, and the
+ * whole check must hold.
  */
 #include "tests/unit/support.h"
 

@@ -1,9 +1,11 @@
-/* memory_stress.c - many threads, one machine with memory: requests, faults, accesses, forks, pins, file writes and truncations at once.
+/* memory_stress.c - many threads, one machine with memory: requests, faults, accesses, forks, pins, file writes and
+ * truncations at once.
  *
- * Silent on success.  Two address spaces share a file object and descend from each other; every thread works on both.  What must hold
- * whatever the order: words that are only ever added to have the sum of what was added (in pages that no request throws away), a
- * page of a file is the same in both spaces, and at quiet points the whole machine is consistent.  Every second round changes little but
- * mappings of the file while the file is cut, so that reverse maps are walked beside every change of a VMA.  Built with TSan in CI.
+ * Silent on success.  Two address spaces share a file object and descend from each other; every thread works on both.
+ * What must hold whatever the order: words that are only ever added to have the sum of what was added (in pages that no
+ * request throws away), a page of a file is the same in both spaces, and at quiet points the whole machine is
+ * consistent.  Every second round changes little but mappings of the file while the file is cut, so that reverse maps
+ * are walked beside every change of a VMA.  Built with TSan in CI.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,4 +1,5 @@
-/* space_stress.c - many threads, one machine: all requests on a shared address space beside lookups without locks, forks and exits.
+/* space_stress.c - many threads, one machine: all requests on a shared address space beside lookups without locks,
+ * forks and exits.
  *
  * Silent on success.  At quiet points all threads stop and the whole structure is checked.  Built with TSan in CI.
  */

@@ -5,6 +5,7 @@
 # 2. no file of the project is longer than 700 lines
 # 3. the core as one object needs nothing but what a compiler may call (memcpy, memset, memmove, memcmp), and defines only samara_ names
 # 4. no writable globals in the core
+# 5. no line of the core, the headers, the ports and the examples is wider than 140 columns, and none of any source ends in blanks
 cd "$1" || exit 2
 failed=0 passed=0
 ok() { passed=$((passed + 1)); }
@@ -30,6 +31,11 @@ if [ -n "$out" ]; then bad "the core includes more than freestanding headers:"; 
 
 out=$(find core include ports tools tests examples bench -name '*.[ch]' -exec wc -l {} + | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 }')
 if [ -n "$out" ]; then bad "files longer than 700 lines: $out"; else ok; fi
+
+out=$(for f in $(find core include ports examples -name '*.[ch]'); do expand "$f" | awk -v f="$f" 'length($0) > 140 { print f ":" FNR }'; done)
+if [ -n "$out" ]; then bad "lines wider than 140 columns: $out"; else ok; fi
+out=$(grep -rnE '[[:blank:]]+$' core include ports tools tests examples bench --include='*.[ch]')
+if [ -n "$out" ]; then bad "lines that end in blanks: $out"; else ok; fi
 
 object=$(mktemp) || exit 2
 trap 'rm -f "$object"' EXIT

@@ -1,4 +1,5 @@
-/* map_test.c - what a newcomer would ask of the map, one question a test.  (Equality with the kernel is asked in tests/linux.) */
+/* map_test.c - what a newcomer would ask of the map, one question a test.  (Equality with the kernel is asked in
+ * tests/linux.) */
 #include "tests/unit/support.h"
 
 static uint32_t vmas(struct samara_mm *mm)
@@ -127,7 +128,8 @@ static void test_errors_change_nothing(void **state)
 	world_close(&w);
 }
 
-/* Names of anonymous memory: the host's kernel may lack them (CONFIG_ANON_VMA_NAME); proc(5) and prctl(2) are the reference. */
+/* Names of anonymous memory: the host's kernel may lack them (CONFIG_ANON_VMA_NAME); proc(5) and prctl(2) are the
+ * reference. */
 static void test_anonymous_names(void **state)
 {
 	const struct samara_config config = { .size = sizeof(config), .anon_vma_name = 1, .no_vsyscall = 1 };
@@ -195,8 +197,8 @@ static void test_forms_of_the_call(void **state)
 	world_close(&w);
 }
 
-/* What stands at AT afterwards: how many mappings, when [0, 3) and [4, 8) with these histories (0 none, 1 own, 2 through fork) are
- * joined by the page between them, which mremap adds to the first or mmap maps. */
+/* What stands at AT afterwards: how many mappings, when [0, 3) and [4, 8) with these histories (0 none, 1 own, 2
+ * through fork) are joined by the page between them, which mremap adds to the first or mmap maps. */
 static unsigned joined(unsigned low, unsigned high, bool grows)
 {
 	const struct { unsigned history; uint64_t start, pages; } part[2] = { { low, 0x100000, 3 }, { high, 0x104000, 4 } };

@@ -1,4 +1,5 @@
-/* memory_test.c - what a newcomer would ask of memory, one question a test.  (Equality with the kernel is asked in tests/linux.) */
+/* memory_test.c - what a newcomer would ask of memory, one question a test.  (Equality with the kernel is asked in
+ * tests/linux.) */
 #include <stdlib.h>
 #include <string.h>
 #include "tests/unit/support.h"
@@ -218,7 +219,8 @@ static void test_pins_survive_fork(void **state)
 	ram_close(&r);
 }
 
-/* A private mapping of a file: a copy that a child shares must become this space's own before it is pinned, also for reading. */
+/* A private mapping of a file: a copy that a child shares must become this space's own before it is pinned, also for
+ * reading. */
 static void test_pins_of_a_private_file(void **state)
 {
 	struct samara_inode_desc desc = { .kind = SAMARA_INODE_SHMEM, .size_bytes = 2 * PAGE };

@@ -1,7 +1,7 @@
 /* pkey_test.c - protection keys: what is given out, what requests do to the register of rights, and who asks it.
  *
- * The rules are the kernel's: `samara fuzz --memory` compares registers, signals and keys with it on processors that have
- * them; here they are asked everywhere. */
+ * The rules are the kernel's: `samara fuzz --memory` compares registers, signals and keys with it on processors that
+ * have them; here they are asked everywhere. */
 #include "support.h"
 
 #define FRAMES 512

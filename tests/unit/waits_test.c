@@ -1,5 +1,5 @@
-/* waits_test.c - whoever waits for a page of a file waits with nothing held: a page that is being read, or written back,
- * stops those that want it and nobody else.
+/* waits_test.c - whoever waits for a page of a file waits with nothing held: a page that is being read, or written
+ * back, stops those that want it and nobody else.
  *
  * A file of two pages whose reads and write-backs end when the test says so.  One thread wants the page; the test sees
  * it wait, changes the mapping meanwhile, which needs every lock of the mapping, and lets the page come.

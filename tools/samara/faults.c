@@ -204,7 +204,8 @@ static void take_sample(struct faults *f, const unsigned char *record, size_t by
 	memcpy(&addr, record + 28 + point->address_at, 8);
 	memcpy(&code, record + 28 + point->code_at, 8);
 	f->seen++;
-	/* x86: bit 1 a write; bits 3 to 6 (reserved bit, protection key, shadow stack) end before a mapping is looked at */
+	/* x86: bit 1 a write; bits 3 to 6 (reserved bit, protection key, shadow stack) end before a mapping is looked
+	 * at */
 	f->kept = must_grow(f->kept, &f->kept_room, f->kept_n + 1, sizeof(*f->kept));
 	kept = &f->kept[f->kept_n++];
 	*kept = (struct fault_record){ .time = time, .addr = addr, .tid = (int32_t)tid, .write = (code & 0x2a) == 2 };

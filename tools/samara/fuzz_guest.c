@@ -230,7 +230,7 @@ static int create_files(struct fuzz_session *s)
 		const struct fuzz_file *f = &s->files->file[i];
 		if (f->fd < 0)
 			continue;
-		struct samara_inode_desc desc = { .kind = f->kind, .executable = f->executable, 
+		struct samara_inode_desc desc = { .kind = f->kind, .executable = f->executable,
 			.charge_pages = s->memory && f->kind == SAMARA_INODE_SHMEM,
 			.major = f->major, .minor = f->minor, .ino = f->ino,
 			.size_bytes = f->bytes, .seals = f->seals, .append_only = f->append_only, .noexec = f->noexec,
@@ -313,7 +313,8 @@ void fuzz_guest_destroy(struct fuzz_session *s)
 
 /* ---- one operation ---- */
 
-/* What a load or a store would do: grow a stack, find the mapping, what its key and its rights allow; a store gives it a history. */
+/* What a load or a store would do: grow a stack, find the mapping, what its key and its rights allow; a store gives it
+ * a history. */
 static int64_t touch(struct samara_mm *mm, uint64_t addr, bool write, int64_t kernel)
 {
 	struct samara_vma_view view;

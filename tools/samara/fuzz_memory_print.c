@@ -1,4 +1,5 @@
-/* fuzz_memory_print.c - what the C program of a difference needs beyond calls: accesses with their faults, bytes, pages.
+/* fuzz_memory_print.c - what the C program of a difference needs beyond calls: accesses with their faults, bytes,
+ * pages.
  *
  * It is put behind the common prelude (fuzz_print.c) and replaces its fault handler: a fault here keeps its signal,
  * code and address.  Bytes that are read are shown by a sum; in the end smaps, pagemap and the bytes that differed

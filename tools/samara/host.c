@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include "host.h"
 
-/* A page that was only read: bit 61 of pagemap is clear and bit 56 set for a page of one's own; the page of zeroes is never
- * exclusively mapped (Documentation/admin-guide/mm/pagemap.rst). */
+/* A page that was only read: bit 61 of pagemap is clear and bit 56 set for a page of one's own; the page of zeroes is
+ * never exclusively mapped (Documentation/admin-guide/mm/pagemap.rst). */
 bool host_zero_page(void)
 {
 	volatile char *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
