@@ -151,6 +151,8 @@ SAMARA_INTERNAL bool read_gives_page(const struct samara_mm *mm, const vma_t *vm
 /* -- account.c -- */
 SAMARA_INTERNAL int mm_charge(struct samara_mm *mm, uint64_t pages); /* security_vm_enough_memory: -ENOMEM */
 SAMARA_INTERNAL int vm_charge(struct samara *vm, const struct samara_mm *mm, uint64_t pages);
+/* Many requests at once: `pages` of them all, and the largest. */
+SAMARA_INTERNAL int vm_charge_many(struct samara *vm, const struct samara_mm *mm, uint64_t pages, uint64_t largest);
 SAMARA_INTERNAL void vm_uncharge(struct samara *vm, uint64_t pages);
 SAMARA_INTERNAL void vm_recharge(struct samara *vm, uint64_t pages);
 SAMARA_INTERNAL bool mm_may_expand(const struct samara_mm *mm, uint64_t flags, uint64_t pages);

@@ -81,8 +81,19 @@ SAMARA_INTERNAL int zap_move_prepare(struct samara_mm *mm, uint64_t from, uint64
 SAMARA_INTERNAL void zap_move(struct samara_mm *mm, uint64_t from, uint64_t to, uint64_t bytes);
 SAMARA_INTERNAL void mm_sink_init(struct samara_mm *mm);
 
-/* fork.c: entries of `vma` for the same range of `child`.  -ENOMEM: the caller zaps the child. */
-SAMARA_INTERNAL int fault_fork(struct samara_mm *child, struct samara_mm *parent, vma_t *vma);
+/* fork.c: between begin and end, one mapping of the parent's after the other: `copy`, the child's, joins its reverse
+ * maps and gets its entries.  -ENOMEM: the caller zaps the child, after the end. */
+#define FORK_CHANGES 64
+struct fault_fork {
+	struct samara_mm *child, *parent;
+	bool shared; /* the mapping at hand */
+	int64_t counts[COUNT_KINDS];
+	struct table_gather gather;
+	struct table_change changes[FORK_CHANGES];
+};
+SAMARA_INTERNAL void fault_fork_begin(struct fault_fork *c, struct samara_mm *child, struct samara_mm *parent);
+SAMARA_INTERNAL int fault_fork(struct fault_fork *c, vma_t *vma, vma_t *copy);
+SAMARA_INTERNAL void fault_fork_end(struct fault_fork *c);
 
 /* guard.c, resident.c; mmap_lock held, either side */
 SAMARA_INTERNAL int guard_install(struct samara_mm *mm, uint64_t start, uint64_t end); /* -ENOMEM: the part before has markers */

@@ -6,22 +6,16 @@
  * same memory.
  *
  * The parent's VMA is write-locked, and walkers of its reverse maps are kept out: a page is found in the child as soon
- * as it may be looked for there.
+ * as it may be looked for there.  The parent's translations are invalidated once, at the end: until then somebody may
+ * still write by an old one, and the child, which nobody runs yet, finds what was written.
  */
 #include "core/fault/fault.h"
 
-struct fork_copy {
-	struct samara_mm *child;
-	bool shared;
-	unsigned cpu;
-	int64_t counts[COUNT_KINDS];
-};
-
 /* The child's own copy of a pinned frame, as an entry; 0: no memory. */
-static uint64_t copy_pinned(struct fork_copy *c, const struct frame *pinned, uint64_t entry)
+static uint64_t copy_pinned(const struct fault_fork *c, const struct frame *pinned, uint64_t entry)
 {
 	struct frames *frames = &c->child->vm->frames;
-	struct frame *frame = frame_alloc(frames, c->cpu, FRAME_ANON, pinned->owner, false);
+	struct frame *frame = frame_alloc(frames, c->gather.cache, FRAME_ANON, pinned->owner, false);
 
 	if (!frame)
 		return 0;
@@ -33,7 +27,7 @@ static uint64_t copy_pinned(struct fork_copy *c, const struct frame *pinned, uin
 
 static int copy_entries(void *self, uint64_t addr, unsigned level, uint64_t *entries, unsigned count)
 {
-	struct fork_copy *c = self;
+	struct fault_fork *c = self;
 	struct table *table = &c->child->table;
 	struct frames *frames = &c->child->vm->frames;
 	unsigned i;
@@ -66,21 +60,33 @@ static int copy_entries(void *self, uint64_t addr, unsigned level, uint64_t *ent
 	return -SAMARA_ENOMEM;
 }
 
-SAMARA_INTERNAL int fault_fork(struct samara_mm *child, struct samara_mm *parent, vma_t *vma)
+SAMARA_INTERNAL void fault_fork_begin(struct fault_fork *c, struct samara_mm *child, struct samara_mm *parent)
 {
-	struct fork_copy c = { .child = child, .cpu = vm_cpu(child->vm), .shared = vma->flags & (VM_SHARED | VM_MAYSHARE) };
-	struct table_change changes[64];
-	struct table_gather g;
+	c->child = child;
+	c->parent = parent;
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		c->counts[kind] = 0;
+	gather_begin(&c->gather, &parent->table, &parent->sink, c->changes, ARRAY_SIZE(c->changes), vm_cpu(child->vm));
+}
+
+SAMARA_INTERNAL int fault_fork(struct fault_fork *c, vma_t *vma, vma_t *copy)
+{
 	int err;
 
-	vma_lock_write(parent, vma);
-	gather_begin(&g, &parent->table, &parent->sink, changes, ARRAY_SIZE(changes), c.cpu);
+	ASSERT(copy->anon == vma->anon && copy->file == vma->file);
+	c->shared = vma->flags & (VM_SHARED | VM_MAYSHARE);
+	vma_lock_write(c->parent, vma);
 	rmap_lock_vma(vma);
-	err = table_copy(&child->table, &g, vma->start, vma->end, !c.shared, copy_entries, &c);
+	rmap_enter_vma(copy);
+	err = table_copy(&c->child->table, &c->gather, vma->start, vma->end, !c->shared, copy_entries, c);
 	rmap_unlock_vma(vma);
-	gather_flush(&g);
-	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
-		if (c.counts[kind])
-			mm_count(child, c.cpu, kind, c.counts[kind]);
 	return err;
+}
+
+SAMARA_INTERNAL void fault_fork_end(struct fault_fork *c)
+{
+	gather_flush(&c->gather);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		if (c->counts[kind])
+			mm_count(c->child, c->gather.cache, kind, c->counts[kind]);
 }

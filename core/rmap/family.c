@@ -74,7 +74,7 @@ SAMARA_INTERNAL void rmap_open(vma_t *vma)
 		map_leave(&vma->anon->map, vma, true);
 }
 
-SAMARA_INTERNAL void rmap_close(vma_t *vma)
+SAMARA_INTERNAL void rmap_enter_vma(vma_t *vma)
 {
 	struct rmap *map = map_of_file(vma);
 
@@ -82,6 +82,11 @@ SAMARA_INTERNAL void rmap_close(vma_t *vma)
 		map_enter(map, vma, false);
 	if (vma->anon)
 		map_enter(&vma->anon->map, vma, true);
+}
+
+SAMARA_INTERNAL void rmap_close(vma_t *vma)
+{
+	rmap_enter_vma(vma);
 	rmap_unlock_vma(vma);
 }
 

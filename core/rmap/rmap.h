@@ -65,7 +65,9 @@ SAMARA_INTERNAL void rmap_close(struct samara_vma *vma);
 /* NULL, or what is broken of the maps that the VMA is in; nobody at work.  *links: how many it is in; *members: of
  * those whose root it is.  Over all VMAs of a machine both are the same. */
 SAMARA_INTERNAL const char *rmap_check_vma(struct samara_vma *vma, uint64_t *links, uint64_t *members);
-/* Keep every walker of this VMA's maps out, while its entries are moved. */
+/* Into its maps, whose locks the caller has by another VMA that is in the same: a child's beside its parent's. */
+SAMARA_INTERNAL void rmap_enter_vma(struct samara_vma *vma);
+/* Keep every walker of this VMA's maps out, while its entries are moved or copied. */
 SAMARA_INTERNAL void rmap_lock_vma(struct samara_vma *vma);
 SAMARA_INTERNAL void rmap_unlock_vma(struct samara_vma *vma);
 

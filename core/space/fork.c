@@ -2,8 +2,8 @@
  *
  *   space     an empty address space with the parent's layout, limits and credentials
  *   charge    every accountable mapping that the child will have
- *   tree      the VMAs and their index, in one ascending pass; each joins the reverse maps of its file and family
- *   pages     entries of the page table, shared until somebody writes (core/fault/fork.c)
+ *   mappings  one ascending pass: of each VMA a copy in the child's index, in the reverse maps of its file and family,
+ *             and with entries of the page table, shared until somebody writes (core/fault/fork.c)
  *
  * A stage that fails has undone itself; the stages before it are undone newest first.  Of the parent only entries of
  * the page table change, which lose the right to write until a fault gives it back; so it looks unchanged to every
@@ -16,6 +16,8 @@
 struct fork_build {
 	struct samara_mm *parent, *child;
 	uint64_t charged_pages;
+	uint64_t next_anon_id; /* of as many as the parent has VMAs */
+	struct fault_fork pages;
 	unsigned done;
 };
 
@@ -45,21 +47,21 @@ static void undo_space(struct fork_build *b)
 
 static int stage_charge(struct fork_build *b)
 {
+	uint64_t pages = 0, largest = 0;
 	struct tree_iter iter;
 	vma_t *vma;
+	int err;
 
 	tree_iter_init(&iter, &b->parent->tree, 0);
 	while ((vma = tree_iter_next(&iter))) {
 		if ((vma->flags & VM_DONTCOPY) || !(vma->flags & VM_ACCOUNT))
 			continue;
-		if (mm_charge(b->parent, vma_pages(vma))) {
-			vm_uncharge(b->parent->vm, b->charged_pages);
-			b->charged_pages = 0;
-			return -SAMARA_ENOMEM;
-		}
-		b->charged_pages += vma_pages(vma);
+		pages += vma_pages(vma);
+		largest = MAX(largest, vma_pages(vma));
 	}
-	return 0;
+	err = pages ? vm_charge_many(b->parent->vm, b->parent, pages, largest) : 0;
+	b->charged_pages = err ? 0 : pages;
+	return err;
 }
 
 static void undo_charge(struct fork_build *b)
@@ -85,13 +87,31 @@ static struct vma_extra *extra_for_child(struct samara_mm *child, const vma_t *v
 	return copy;
 }
 
+/* May the mapping hold pages that the child cannot find again by itself? */
+static bool has_own_pages(const vma_t *vma)
+{
+	return (vma->anon_id || (vma->flags & VM_MAYBE_GUARD)) && !(vma->flags & (VM_DONTCOPY | VM_WIPEONFORK));
+}
+
+/* The child's copy becomes known to the reverse maps, together with its pages. */
+static int pages_for_child(struct fork_build *b, vma_t *vma, vma_t *copy)
+{
+	if (!mm_has_memory(b->child))
+		return 0;
+	if (has_own_pages(vma))
+		return fault_fork(&b->pages, vma, copy);
+	if (vma_is_linked(copy))
+		rmap_link_vma(copy);
+	return 0;
+}
+
 static void *copy_for_child(void *arg, void *value, bool *stop)
 {
-	struct samara_mm *child = arg;
-	const vma_t *vma = value;
+	struct fork_build *b = arg;
+	struct samara_mm *child = b->child;
+	vma_t *vma = value, *copy;
 	struct vma_spec spec;
 	struct vma_extra *extra;
-	vma_t *copy;
 	bool failed = false;
 
 	if (vma->flags & VM_DONTCOPY)
@@ -106,22 +126,24 @@ static void *copy_for_child(void *arg, void *value, bool *stop)
 	spec = (struct vma_spec){ .start = vma->start, .end = vma->end, .flags = vma->flags & ~(VM_LOCKED_MASK | VM_UFFD_ALL),
 		.pgoff = vma->pgoff, .file = vma->file, .private_data = vma->private_data, .extra = extra };
 	if (vma->anon_id && !(vma->flags & VM_WIPEONFORK)) {
-		spec.anon_id = __atomic_add_fetch(&child->vm->next_anon_id, 1, __ATOMIC_RELAXED);
+		spec.anon_id = ++b->next_anon_id;
 		spec.inherited = true;
 		spec.anon = vma->anon;
 	}
 	copy = vma_take(child);
-	vma_fill(copy, child, &spec);
+	vma_init(copy, child, &spec);
 	extra_put(child->vm, extra);
 	child->map_count++;
 	mm_account(child, spec.flags, (int64_t)vma_pages(copy));
+	*stop = pages_for_child(b, vma, copy) != 0;
 	return copy;
 }
 
-static void undo_tree(struct fork_build *b)
+static void undo_mappings(struct fork_build *b)
 {
 	struct samara_mm *child = b->child;
 
+	zap_all(child);
 	vma_give_all(child);
 	tree_destroy(&child->tree);
 	tree_init(&child->tree, mm_port(child));
@@ -129,36 +151,19 @@ static void undo_tree(struct fork_build *b)
 	child->total_vm = child->data_vm = child->exec_vm = child->stack_vm = 0;
 }
 
-static int stage_tree(struct fork_build *b)
+static int stage_mappings(struct fork_build *b)
 {
-	int err = tree_duplicate(&b->child->tree, &b->parent->tree, copy_for_child, b->child);
+	int err;
 
+	b->next_anon_id = __atomic_fetch_add(&b->parent->vm->next_anon_id, b->parent->map_count, __ATOMIC_RELAXED);
+	if (mm_has_memory(b->child))
+		fault_fork_begin(&b->pages, b->child, b->parent);
+	err = tree_duplicate(&b->child->tree, &b->parent->tree, copy_for_child, b);
+	if (mm_has_memory(b->child))
+		fault_fork_end(&b->pages);
 	/* the child's tree is empty after a failure; its VMAs are in its slabs, and counted */
 	if (err)
-		undo_tree(b);
-	return err;
-}
-
-/* May the mapping hold pages that the child cannot find again by itself? */
-static bool has_own_pages(const vma_t *vma)
-{
-	return (vma->anon_id || (vma->flags & VM_MAYBE_GUARD)) && !(vma->flags & (VM_DONTCOPY | VM_WIPEONFORK));
-}
-
-static int stage_pages(struct fork_build *b)
-{
-	struct tree_iter iter;
-	vma_t *vma;
-	int err = 0;
-
-	if (!mm_has_memory(b->parent))
-		return 0;
-	tree_iter_init(&iter, &b->parent->tree, 0);
-	while (!err && (vma = tree_iter_next(&iter)))
-		if (has_own_pages(vma))
-			err = fault_fork(b->child, b->parent, vma);
-	if (err)
-		zap_all(b->child);
+		undo_mappings(b);
 	return err;
 }
 
@@ -169,14 +174,17 @@ static const struct fork_stage {
 } fork_stages[] = {
 	{ "space", stage_space, undo_space },
 	{ "charge", stage_charge, undo_charge },
-	{ "tree", stage_tree, undo_tree },
-	{ "pages", stage_pages, NULL }, /* the last: nothing after it can fail */
+	{ "mappings", stage_mappings, NULL }, /* the last: nothing after it can fail */
 };
 
 SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)
 {
-	struct fork_build b = { .parent = parent };
+	struct fork_build b;
 	int err = 0;
+
+	b.parent = parent; /* not as a whole: `pages` is a KiB */
+	b.charged_pages = 0;
+	b.done = 0;
 
 	while (!err && b.done < ARRAY_SIZE(fork_stages)) {
 		err = fork_stages[b.done].run(&b);
@@ -184,6 +192,7 @@ SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)
 			b.done++;
 	}
 	if (!err) {
+		vma_unlock_all(b.child); /* they were marked when they were made */
 		MM_CHECK(b.child);
 		*child = b.child;
 		return 0;

@@ -28,25 +28,13 @@ void samara_write_lock(struct samara_mm *mm, struct samara_write_guard *g) SAMAR
 	g->read.mm = mm;
 }
 
-/* Every VMA that was write-locked since is free again. */
-static void unlock_vmas(struct samara_mm *mm)
-{
-	uint32_t seq = mm->lock_seq + 1;
-
-	if (UNLIKELY(!seq)) {
-		vma_slabs_forget_seq(mm);
-		seq = 1;
-	}
-	STORE_RELEASE(mm->lock_seq, seq);
-}
-
 void samara_write_unlock(struct samara_write_guard *g) SAMARA_NO_ANALYSIS
 {
 	struct samara_mm *mm = g->read.mm;
 
 	g->read.mm = NULL;
 	MM_CHECK(mm);
-	unlock_vmas(mm);
+	vma_unlock_all(mm);
 	lock_write_unlock(&mm->mmap_lock, mm_port(mm));
 }
 
@@ -71,7 +59,7 @@ void samara_write_downgrade(struct samara_write_guard *g, struct samara_read_gua
 	struct samara_mm *mm = g->read.mm;
 
 	MM_CHECK(mm);
-	unlock_vmas(mm);
+	vma_unlock_all(mm);
 	g->read.mm = NULL;
 	r->mm = mm;
 	lock_downgrade(&mm->mmap_lock, mm_port(mm));

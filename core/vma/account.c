@@ -21,7 +21,7 @@ static uint64_t commit_limit(const struct samara *vm)
 	return pages + c->swap_pages;
 }
 
-SAMARA_INTERNAL int vm_charge(struct samara *vm, const struct samara_mm *mm, uint64_t pages)
+SAMARA_INTERNAL int vm_charge_many(struct samara *vm, const struct samara_mm *mm, uint64_t pages, uint64_t largest)
 {
 	const struct samara_config *c = &vm->config;
 	int64_t now = __atomic_add_fetch(&vm->committed_pages, (int64_t)pages, __ATOMIC_RELAXED);
@@ -30,7 +30,7 @@ SAMARA_INTERNAL int vm_charge(struct samara *vm, const struct samara_mm *mm, uin
 	if (c->overcommit_memory == 1)
 		return 0;
 	if (c->overcommit_memory == 0) {
-		if (pages <= c->total_pages + c->swap_pages)
+		if (largest <= c->total_pages + c->swap_pages)
 			return 0;
 	} else {
 		uint64_t reserve = 0;
@@ -46,6 +46,11 @@ SAMARA_INTERNAL int vm_charge(struct samara *vm, const struct samara_mm *mm, uin
 	}
 	vm_uncharge(vm, pages);
 	return -SAMARA_ENOMEM;
+}
+
+SAMARA_INTERNAL int vm_charge(struct samara *vm, const struct samara_mm *mm, uint64_t pages)
+{
+	return vm_charge_many(vm, mm, pages, pages);
 }
 
 SAMARA_INTERNAL void vm_uncharge(struct samara *vm, uint64_t pages)

@@ -37,6 +37,18 @@ SAMARA_INTERNAL void vma_lock_write(struct samara_mm *mm, vma_t *vma)
 		vma_lock_write_slow(mm, vma);
 }
 
+/* Every VMA that was write-locked since is free again: by whoever is about to give mmap_lock back. */
+SAMARA_INTERNAL void vma_unlock_all(struct samara_mm *mm)
+{
+	uint32_t seq = mm->lock_seq + 1;
+
+	if (UNLIKELY(!seq)) {
+		vma_slabs_forget_seq(mm);
+		seq = 1;
+	}
+	STORE_RELEASE(mm->lock_seq, seq);
+}
+
 SAMARA_INTERNAL void vma_unlock_read(struct samara_mm *mm, vma_t *vma)
 {
 	const struct samara_port *port = mm_port(mm);

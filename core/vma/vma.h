@@ -136,6 +136,7 @@ static inline bool vma_is_linked(const vma_t *vma)
 /* lock.c: nobody faults in the VMA from here until mmap_lock is given back.  Write guard held. */
 SAMARA_INTERNAL void vma_lock_write_slow(struct samara_mm *mm, vma_t *vma);
 SAMARA_INTERNAL void vma_lock_write(struct samara_mm *mm, vma_t *vma);
+SAMARA_INTERNAL void vma_unlock_all(struct samara_mm *mm);
 /* False: the VMA is changing, or about to. */
 SAMARA_INTERNAL bool vma_lock_read(struct samara_mm *mm, vma_t *vma);
 SAMARA_INTERNAL void vma_unlock_read(struct samara_mm *mm, vma_t *vma);
@@ -174,7 +175,9 @@ SAMARA_INTERNAL void vma_give_all(struct samara_mm *mm); /* every VMA in use; th
 SAMARA_INTERNAL void vma_slabs_forget_seq(struct samara_mm *mm);
 SAMARA_INTERNAL void vma_slabs_release(struct samara_mm *mm);
 SAMARA_INTERNAL int vma_slabs_check(const struct samara_mm *mm, uint64_t in_use);
-SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec); /* takes references */
+/* The first leaves the reverse maps to the caller; both take references. */
+SAMARA_INTERNAL void vma_init(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec);
+SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec);
 
 /* extra.c: names, policies, contexts */
 SAMARA_INTERNAL struct vma_extra *extra_get(struct vma_extra *extra);

@@ -36,9 +36,12 @@ static int slab_add(struct samara_mm *mm)
 		return -SAMARA_ENOMEM;
 	slab->vm = mm->vm;
 	for (unsigned i = SLAB_VMAS; i-- > 0;) {
-		slab->vmas[i].slot = (uint16_t)i;
-		*free_next(&slab->vmas[i]) = mm->free_vmas;
-		mm->free_vmas = &slab->vmas[i];
+		vma_t *vma = &slab->vmas[i];
+
+		vma->slot = (uint16_t)i;
+		vma->lock_seq = mm->lock_seq; /* nobody has seen it: ours without asking */
+		*free_next(vma) = mm->free_vmas;
+		mm->free_vmas = vma;
 	}
 	mm->free_count += SLAB_VMAS;
 	slab->next = mm->slabs;
@@ -169,7 +172,7 @@ SAMARA_INTERNAL void vma_give_all(struct samara_mm *mm)
 	slabs_trim(mm);
 }
 
-SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec)
+SAMARA_INTERNAL void vma_init(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec)
 {
 	vma_lock_write(mm, vma);
 	vma_write_begin(vma);
@@ -189,6 +192,11 @@ SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma
 	vma->anon = spec->anon;
 	if (spec->anon)
 		anon_get(spec->anon);
+}
+
+SAMARA_INTERNAL void vma_fill(vma_t *vma, struct samara_mm *mm, const struct vma_spec *spec)
+{
+	vma_init(vma, mm, spec);
 	if (vma_is_linked(vma) && mm_has_memory(mm))
 		rmap_link_vma(vma);
 }

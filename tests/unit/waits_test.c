@@ -2,7 +2,8 @@
  * back, stops those that want it and nobody else.
  *
  * A file of two pages whose reads and write-backs end when the test says so.  One thread wants the page; the test sees
- * it wait, changes the mapping meanwhile, which needs every lock of the mapping, and lets the page come.
+ * it wait, changes the mapping meanwhile, which needs every lock of the mapping, and lets the page come.  And who does
+ * not wait: a fault beside a holder of mmap_lock.
  */
 #include <pthread.h>
 #include <unistd.h>
@@ -215,12 +216,66 @@ static void test_a_page_that_is_written_back(void **state)
 	}
 }
 
+struct touch {
+	struct samara_mm *mm;
+	uint64_t addr;
+	uint32_t done;
+};
+
+static void *touch_thread(void *self)
+{
+	struct touch *t = self;
+
+	if (!samara_fault(t->mm, t->addr, SAMARA_WRITE, NULL))
+		__atomic_store_n(&t->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Is the page there, while somebody holds mmap_lock for writing and changes nothing? */
+static bool fault_passes_writer(struct samara_mm *mm, uint64_t addr)
+{
+	struct touch t = { .mm = mm, .addr = addr };
+	struct samara_write_guard guard;
+	pthread_t thread;
+	bool passed;
+
+	samara_write_lock(mm, &guard);
+	assert_int_equal(pthread_create(&thread, NULL, touch_thread, &t), 0);
+	for (int i = 0; i < 2000 && !__atomic_load_n(&t.done, __ATOMIC_ACQUIRE); i++)
+		usleep(1000);
+	passed = __atomic_load_n(&t.done, __ATOMIC_ACQUIRE);
+	samara_write_unlock(&guard);
+	pthread_join(thread, NULL);
+	return passed;
+}
+
+/* In a space that was forked as well, from the first fault on. */
+static void test_a_fault_takes_no_mmap_lock(void **state)
+{
+	struct samara_mm *child;
+	struct slow s;
+	char byte = 3;
+
+	(void)state;
+	slow_open(&s);
+	assert_int_equal(samara_mmap(s.mm, 2 * AT, 4 * PAGE, RW, FIXED, NULL, 0), 2 * AT);
+	assert_int_equal(samara_store(s.mm, 2 * AT, &byte, 1, NULL), 1); /* the first one gives the history, and needs it */
+	assert_int_equal(samara_fork(s.mm, &child), 0);
+	assert_true(fault_passes_writer(child, 2 * AT));         /* a copy */
+	assert_true(fault_passes_writer(child, 2 * AT + PAGE));
+	assert_true(fault_passes_writer(s.mm, 2 * AT + 2 * PAGE));
+	samara_mm_put(child);
+	s.may_write = true;
+	slow_close(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_page_that_is_read),
 		cmocka_unit_test(test_a_page_that_is_written_back),
 		cmocka_unit_test(test_populate_lets_faults_pass),
+		cmocka_unit_test(test_a_fault_takes_no_mmap_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
