@@ -131,7 +131,7 @@ SAMARA_INTERNAL bool frame_is_exclusive(const struct frame *frame)
 {
 	uint64_t count = LOAD(frame->count);
 
-	return frame->kind == FRAME_ANON && count >> 32 == 1 && (uint32_t)count == 1 + LOAD(frame->pins);
+	return LOAD(frame->kind) == FRAME_ANON && count >> 32 == 1 && (uint32_t)count == 1 + LOAD(frame->pins);
 }
 
 static void copy_tell_port(void *self, const struct table_change *changes, unsigned count)
@@ -141,75 +141,71 @@ static void copy_tell_port(void *self, const struct table_change *changes, unsig
 	port->changed(port->self, self, changes, count);
 }
 
-/* The entry that named `seen` is `entry` now.  False: it has changed meanwhile.  `keep`: what the old entry held is the
- * caller's. */
-static bool replace_entry(struct fault *f, uint64_t *slot, uint64_t seen, uint64_t entry, bool keep)
+/* The entry that names `old` names `frame` instead, with the same bytes.  False: it has changed meanwhile.  The bytes are
+ * copied with the page of the table locked, as those of a load or a store are: else the old frame must be held. */
+static bool copy_and_replace(struct fault *f, uint64_t *slot, uint64_t seen, struct frame *old, struct frame *frame)
 {
+	struct samara *vm = f->mm->vm;
 	struct table *table = &f->mm->table;
 	const struct table_sink *usual = &f->mm->sink;
 	const struct table_sink keeping = { .self = f->mm, .invalidate = usual->invalidate,
 		.changed = usual->journal ? copy_tell_port : NULL, .journal = usual->journal };
+	struct frame *page = table_lock(table, slot);
+	bool same = entry_present(*slot) && !((*slot ^ seen) & (table->format.pfn_mask | table->format.write));
+	bool own = LOAD(old->kind) == FRAME_ANON; /* a page becomes another of the same kind: resident counts stay */
 	struct table_change changes[1];
 	struct table_gather g;
-	struct frame *page;
-	bool same;
 
-	gather_begin(&g, table, keep ? &keeping : usual, changes, 1, f->cpu);
-	page = table_lock(table, slot);
-	same = entry_present(*slot) && !((*slot ^ seen) & (table->format.pfn_mask | table->format.write));
+	gather_begin(&g, table, own ? &keeping : usual, changes, 1, f->cpu);
 	if (LIKELY(same)) {
+		if (old != vm->zero_page)
+			copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, old));
 		(void)table_clear_one(&g, slot, f->addr & PAGE_MASK, 0);
-		table_install(table, page, slot, 0, entry);
+		table_install(table, page, slot, 0, own_entry(f, frame, true));
 	}
 	table_unlock(table, page);
-	gather_flush(&g); /* unless kept, the old frame is let go of here */
-	return same;
+	gather_flush(&g); /* a file's page is let go of here */
+	if (UNLIKELY(!same))
+		return false;
+	if (LIKELY(own))
+		frame_unmap(&vm->frames, f->cpu, old);
+	else
+		mm_count(f->mm, f->cpu, COUNT_ANON, 1);
+	return true;
 }
 
-/* A write to a page of a private mapping that is not writable: copy on write, or reuse. */
+/* The page is the entry's alone: it may be written to where it is. */
+static int reuse(struct fault *f, uint64_t *slot, uint64_t seen)
+{
+	struct table *table = &f->mm->table;
+	unsigned rights = TABLE_OWN | TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
+	struct frame *page = table_lock(table, slot);
+	bool same = *slot == seen && ((seen & table->format.own) || frame_is_exclusive(entry_frame(table, seen)));
+
+	if (LIKELY(same))
+		table_install(table, page, slot, 0, seen | table_rights_bits(table, rights));
+	table_unlock(table, page);
+	return same ? 0 : FAULT_RETRY;
+}
+
+/* A write to a page of a private mapping that is not writable: copy on write, or reuse.  Which, is looked at before the
+ * lock is taken, and what was seen then must still stand under it. */
 SAMARA_INTERNAL int fault_copy(struct fault *f, uint64_t *slot, uint64_t seen)
 {
 	struct samara *vm = f->mm->vm;
-	struct table *table = &f->mm->table;
-	struct frame *page = table_lock(table, slot), *old, *frame;
-	bool zero, own;
+	struct frame *old = entry_frame(&f->mm->table, seen), *frame;
 
-	if (UNLIKELY(*slot != seen)) {
-		table_unlock(table, page);
-		return FAULT_RETRY;
-	}
-	old = entry_frame(table, seen);
-	zero = old == vm->zero_page;
-	own = old->kind == FRAME_ANON; /* its page becomes another of the same kind: resident counts stay */
-	if ((seen & table->format.own) || frame_is_exclusive(old)) {
-		unsigned rights = TABLE_OWN | TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
-
-		table_install(table, page, slot, 0, seen | table_rights_bits(table, rights));
-		table_unlock(table, page);
+	if ((seen & f->mm->table.format.own) || frame_is_exclusive(old))
+		return reuse(f, slot, seen);
+	frame = own_frame(f, f->addr, old == vm->zero_page);
+	if (UNLIKELY(!frame))
+		return fault_error(f, -SAMARA_ENOMEM, 0, 0);
+	frame->count = FRAME_ONE_MAP + 1;
+	if (LIKELY(copy_and_replace(f, slot, seen, old, frame)))
 		return 0;
-	}
-	if (!zero)
-		frame_get(&vm->frames, old); /* it must stay while it is copied */
-	table_unlock(table, page);
-	frame = own_frame(f, f->addr, zero);
-	if (LIKELY(frame)) {
-		if (!zero)
-			copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, old));
-		frame->count = FRAME_ONE_MAP + 1;
-		if (LIKELY(replace_entry(f, slot, seen, own_entry(f, frame, true), own))) {
-			if (LIKELY(own)) {
-				frame_unmap_put(&vm->frames, f->cpu, old);
-				return 0;
-			}
-			mm_count(f->mm, f->cpu, COUNT_ANON, 1);
-		} else {
-			frame->count = 1;
-			frame_put(&vm->frames, f->cpu, frame);
-		}
-	}
-	if (!zero)
-		frame_put(&vm->frames, f->cpu, old);
-	return frame ? 0 : fault_error(f, -SAMARA_ENOMEM, 0, 0);
+	frame->count = 1;
+	frame_put(&vm->frames, f->cpu, frame);
+	return FAULT_RETRY;
 }
 
 /* The VMA's own copy of a file's page, which the caller holds; `slot` was empty. */

@@ -14,9 +14,9 @@
  *
  * What is held.  The VMA's own lock for reading, or mmap_lock (either side): so the VMA stays, and no page of the page
  * table that covers it can go.  Entries change under the lock of their page of the table, which is never held over an
- * allocation, a copy or a callback: everything is prepared first, then the entry is looked at again under the lock, and
- * if it is not what it was, somebody was faster and the access is made again.  A file's page is locked from before its
- * lookup is trusted until its entry stands, which is what truncate waits for.
+ * allocation or a callback: everything is prepared first, then the entry is looked at again under the lock, and if it is
+ * not what it was, somebody was faster and the access is made again.  A file's page is locked from before its lookup is
+ * trusted until its entry stands, which is what truncate waits for.
  *
  * A page that somebody else reads, writes back, or has locked, is waited for with nothing held (FAULT_WAIT), and the
  * access is made again; or it is the caller's to come again (SAMARA_NOWAIT: -EAGAIN).  Populate waits under its lock.

@@ -246,16 +246,6 @@ static inline void frame_unmap(struct frames *f, unsigned cache, struct frame *f
 		frame_release(f, cache, frame);
 }
 
-/* The same, and a reference of the caller's own. */
-static inline void frame_unmap_put(struct frames *f, unsigned cache, struct frame *frame)
-{
-	uint64_t count = frame_count_add(f, frame, (uint64_t)0 - FRAME_ONE_MAP - 2);
-
-	ASSERT((uint32_t)(count >> 32) != UINT32_MAX && (uint32_t)count < UINT32_MAX - 1);
-	if ((uint32_t)count == 0)
-		frame_release(f, cache, frame);
-}
-
 /* The last reference, by one who knows that all bytes are zero again (an emptied page of a page table). */
 static inline void frame_put_zero(struct frames *f, unsigned cache, struct frame *frame)
 {
