@@ -70,14 +70,59 @@ static inline void *copy_bytes(void *to, const void *from, size_t bytes)
 	return __builtin_memcpy(to, from, bytes);
 }
 
+/* Bytes of a page that somebody else may write meanwhile: another mapping, write(2) on its file, whoever has it pinned.
+ * As on hardware, who reads beside a writer gets some of each.  To TSan, and only for it, these moves are atomic word by
+ * word; a race for anything else stays one. */
+#if defined(__SANITIZE_THREAD__)
+#define GUEST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GUEST_TSAN 1
+#endif
+#endif
+
+#ifdef GUEST_TSAN
+/* from NULL: zeroes */
+static inline void guest_move(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+	size_t step, i;
+
+	for (i = 0; i < bytes; i += step) {
+		step = ((uintptr_t)(to + i) | (uintptr_t)(from ? from + i : to)) & 7 || bytes - i < 8 ? 1 : 8;
+		if (step == 8)
+			STORE(*(uint64_t *)(void *)(to + i), from ? LOAD(*(const uint64_t *)(const void *)(from + i)) : 0);
+		else
+			STORE(to[i], from ? LOAD(from[i]) : (uint8_t)0);
+	}
+}
+#endif
+
+static inline void guest_copy(void *to, const void *from, size_t bytes)
+{
+#ifdef GUEST_TSAN
+	guest_move(to, from, bytes);
+#else
+	__builtin_memcpy(to, from, bytes);
+#endif
+}
+
+static inline void guest_zero(void *to, size_t bytes)
+{
+#ifdef GUEST_TSAN
+	guest_move(to, NULL, bytes);
+#else
+	__builtin_memset(to, 0, bytes);
+#endif
+}
+
 /* A page's worth.  The size is hidden from the compiler, which would expand a string instruction; the platform's memcpy
  * knows its processor better, and the locked operation that follows waits for every store. */
-static inline void copy_page(void *to, const void *from)
+static inline void guest_copy_page(void *to, const void *from)
 {
 	size_t bytes = 4096;
 
 	__asm__("" : "+r"(bytes));
-	__builtin_memcpy(to, from, bytes);
+	guest_copy(to, from, bytes);
 }
 
 #endif

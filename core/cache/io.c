@@ -74,7 +74,7 @@ int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, si
 		size = LOAD_ACQUIRE(inode->desc.size_bytes);
 		part = at < size ? MIN(part, size - at) : 0;
 		if (page) {
-			copy_bytes((char *)to + done, (char *)frame_host(&inode->vm->frames, page) + within, part);
+			guest_copy((char *)to + done, (char *)frame_host(&inode->vm->frames, page) + within, part);
 			io_give(inode->vm, page);
 		} else {
 			zero_bytes((char *)to + done, part);
@@ -106,7 +106,7 @@ static int file_write_part(struct samara_file *file, uint64_t at, const char *fr
 		zero_bytes(host, within);
 		zero_bytes(host + within + part, FRAME_BYTES - within - part);
 	}
-	copy_bytes(host + within, from, part);
+	guest_copy(host + within, from, part);
 	if (!page_has(page, PAGE_UPTODATE))
 		page_fill_done(page);
 	cache_mark_dirty(page);

@@ -88,7 +88,7 @@ static void page_zero_part(struct samara_inode *inode, uint64_t index, uint64_t 
 		return;
 	page_lock(vm, page);
 	if (page->owner == inode && page_has(page, PAGE_UPTODATE))
-		zero_bytes((char *)frame_host(&vm->frames, page) + from, to - from);
+		guest_zero((char *)frame_host(&vm->frames, page) + from, to - from);
 	if (page->owner == inode && inode->desc.kind == SAMARA_INODE_SHMEM)
 		cache_mark_dirty(page);
 	page_unlock(vm, page);

@@ -107,9 +107,9 @@ static size_t move_bytes(struct samara_mm *mm, uint64_t addr, void *to, const vo
 		if (access_page(&a, addr, why))
 			break;
 		if (to)
-			copy_bytes((uint8_t *)to + done, a.host, now);
+			guest_copy((uint8_t *)to + done, a.host, now);
 		else
-			copy_bytes(a.host, (const uint8_t *)from + done, now);
+			guest_copy(a.host, (const uint8_t *)from + done, now);
 		access_end(&a);
 		done += now;
 		addr += now;

@@ -159,7 +159,7 @@ static bool copy_and_replace(struct fault *f, uint64_t *slot, uint64_t seen, str
 	gather_begin(&g, table, own ? &keeping : usual, changes, 1, f->cpu);
 	if (LIKELY(same)) {
 		if (old != vm->zero_page)
-			copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, old));
+			guest_copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, old));
 		(void)table_clear_one(&g, slot, f->addr & PAGE_MASK, 0);
 		table_install(table, page, slot, 0, own_entry(f, frame, true));
 	}
@@ -216,7 +216,7 @@ SAMARA_INTERNAL int fault_copy_file(struct fault *f, uint64_t *slot, const struc
 
 	if (!frame)
 		return fault_error(f, -SAMARA_ENOMEM, 0, 0);
-	copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, page));
+	guest_copy_page(frame_host(&vm->frames, frame), frame_host(&vm->frames, page));
 	frame->count = FRAME_ONE_MAP + 1;
 	if (install_if_empty(f, slot, own_entry(f, frame, true))) {
 		mm_count(f->mm, f->cpu, COUNT_ANON, 1);

@@ -21,7 +21,7 @@ static uint64_t copy_pinned(const struct fault_fork *c, const struct frame *pinn
 		return 0;
 	frame->index = pinned->index;
 	frame->count = FRAME_ONE_MAP + 1;
-	copy_page(frame_host(frames, frame), frame_host(frames, pinned));
+	guest_copy_page(frame_host(frames, frame), frame_host(frames, pinned));
 	return (entry & ~c->child->table.format.pfn_mask) | table_pfn_bits(&c->child->table, frame_pfn(frames, frame));
 }
 

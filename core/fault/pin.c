@@ -184,9 +184,9 @@ static size_t copy_pages(struct samara_mm *mm, uint64_t addr, void *to, const vo
 			break;
 		host = (uint8_t *)frame_host(&mm->vm->frames, frame) + (addr & ~PAGE_MASK);
 		if (to) {
-			copy_bytes((uint8_t *)to + done, host, now);
+			guest_copy((uint8_t *)to + done, host, now);
 		} else {
-			copy_bytes(host, (const uint8_t *)from + done, now);
+			guest_copy(host, (const uint8_t *)from + done, now);
 			pin_written(mm->vm, frame);
 		}
 		frame_put(&mm->vm->frames, vm_cpu(mm->vm), frame);
