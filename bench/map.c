@@ -1,11 +1,11 @@
 /* map.c - the map beside the running kernel's own: the same calls on samara with threads, samara without, and Linux.
  *
- * Each of the three worlds runs every row in a process of its own, so that the kernel's maps hold what the row says and
- * little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows of two threads
- * are ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best` mark what reached
- * them as measured.  "scaled" is what that machine would have shown: the figure divided by how much slower the kernel's
- * own is in this run than it was there (of the same row, or the median of all rows).  --json: one object on stdout
- * instead of the table; a number: that step only.
+ * Each of the three worlds runs every row in a process of its own (worlds.c), so that the kernel's maps hold what the
+ * row says and little else.  Figures are thread CPU time in ns an operation, medians of several repetitions; the rows
+ * of two threads are ratios of wall time.  "ship" and "stretch" are the targets of an idle machine; `ok` and `best`
+ * mark what reached them as measured.  "scaled" is what that machine would have shown: the figure divided by how much
+ * slower the kernel's own is in this run than it was there (of the same row, or the median of all rows).  --json: one
+ * object on stdout instead of the table; a number: that step only.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -434,58 +434,20 @@ static void step(const struct world *w, int which)
 	}
 }
 
-#define STEPS 16
-
-static int only = -1;
-
-/* The worlds take turns, step by step: what slows the machine down for a while slows all of them. */
-static void run_world(enum world_kind kind)
+static void make(struct world *w)
 {
-	struct world w = { .kind = kind, .maps = -1 };
 	struct samara_config config = { .size = sizeof(config), .max_map_count = 2000000 };
 
-	if (kind == WORLD_KERNEL)
-		w.maps = open("/proc/self/maps", O_RDONLY);
-	else if (samara_create(kind == WORLD_POSIX ? samara_posix_port() : samara_posix_single_port(), &config, &w.vm) ||
-		 samara_mm_create(w.vm, NULL, &w.mm))
+	if (w->kind == WORLD_KERNEL)
+		w->maps = open("/proc/self/maps", O_RDONLY);
+	else if (samara_create(w->kind == WORLD_POSIX ? samara_posix_port() : samara_posix_single_port(), &config, &w->vm) ||
+		 samara_mm_create(w->vm, NULL, &w->mm))
 		die("no memory");
-	for (int i = 0; i < STEPS; i++) {
-		while (__atomic_load_n(&results->turn, __ATOMIC_ACQUIRE) != i * WORLDS + (int)kind)
-			usleep(500);
-		if (only < 0 || i == only)
-			step(&w, i);
-		__atomic_add_fetch(&results->turn, 1, __ATOMIC_RELEASE);
-	}
 }
 
 int main(int argc, char **argv)
 {
-	pid_t children[WORLDS];
-	int status;
+	const struct bench bench = { "map", 16, make, step };
 
-	if (argc > 1 && *argv[1] != '-')
-		only = atoi(argv[1]);
-	results = mmap(NULL, sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (results == MAP_FAILED)
-		return 1;
-	for (enum world_kind kind = 0; kind < WORLDS; kind++) {
-		children[kind] = fork();
-		if (!children[kind]) {
-			run_world(kind);
-			_exit(0);
-		}
-		if (children[kind] < 0)
-			return 1;
-	}
-	for (int i = 0; i < WORLDS; i++)
-		if (wait(&status) < 0 || status) {
-			for (int k = 0; k < WORLDS; k++)
-				kill(children[k], SIGTERM); /* they would wait for their turn */
-			return 1;
-		}
-	if (argc > 1 && !strcmp(argv[1], "--json"))
-		print_json("map");
-	else
-		print_table();
-	return 0;
+	return worlds_main(argc, argv, &bench);
 }

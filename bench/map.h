@@ -57,6 +57,18 @@ void print_json(const char *bench);
 double median(double *values, int count);
 extern volatile uint64_t sink; /* what was computed counts as used */
 
+/* -- worlds.c: the three processes -- */
+
+struct bench {
+	const char *name;
+	int steps;
+	void (*make)(struct world *w); /* whatever its steps need */
+	void (*step)(const struct world *w, int which);
+};
+int worlds_main(int argc, char **argv, const struct bench *bench); /* --json: one object; a number: that step only */
+void worlds_one_cpu(void);  /* the usual */
+void worlds_all_cpus(void); /* rows of two threads */
+
 /* -- map_threads.c -- */
 
 struct lane {

@@ -110,6 +110,7 @@ void threads_ratios(const struct world *w, void (*work)(struct lane *lane, const
 		own[i] = same[i];
 		own[i].mm = i ? other : w->mm;
 	}
+	worlds_all_cpus();
 	for (int r = 0; r < REPEATS; r++) {
 		double one = lanes_rate(same, 1);
 
@@ -124,6 +125,7 @@ void threads_ratios(const struct world *w, void (*work)(struct lane *lane, const
 			own_ratio[r] = lanes_rate(own, 2) / one;
 		}
 	}
+	worlds_one_cpu();
 	if (other)
 		samara_mm_put(other);
 	*same_out = median(same_ratio, REPEATS);

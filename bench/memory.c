@@ -77,10 +77,6 @@ static void (*const steps[])(const struct world *w) = {
 	bench_fork_vmas, bench_hits, bench_memory_threads,
 };
 
-#define STEPS (int)(sizeof(steps) / sizeof(*steps))
-
-static int only = -1;
-
 static void *touched(size_t bytes)
 {
 	char *room = mmap(NULL, bytes + 2 * MIB, PROT_READ | PROT_WRITE, PRIVATE, -1, 0);
@@ -93,7 +89,7 @@ static void *touched(size_t bytes)
 	return room;
 }
 
-static void machine_make(struct world *w)
+static void make_machine(struct world *w)
 {
 	struct samara_config config = { .size = sizeof(config), .total_pages = 4 * SPAN_PAGES, .max_map_count = 2000000,
 		.memory_pages = SPAN_PAGES, .memory = touched(SPAN_PAGES * PAGE) };
@@ -115,56 +111,26 @@ static void clock_calibrate(void)
 	clock_cost = median(cost, 101);
 }
 
-/* The worlds take turns, step by step: what slows the machine down for a while slows all of them. */
-static void run_world(enum world_kind kind)
+static void make(struct world *w)
 {
-	struct world w = { .kind = kind, .maps = -1 };
-
 	clock_calibrate();
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
-	if (kind == WORLD_KERNEL)
+	if (w->kind == WORLD_KERNEL)
 		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	else
-		machine_make(&w);
-	if (kind == WORLD_POSIX)
+		make_machine(w);
+	if (w->kind == WORLD_POSIX)
 		floor_room = touched(2 * COLD_PAGES * PAGE);
-	for (int i = 0; i < STEPS; i++) {
-		while (__atomic_load_n(&results->turn, __ATOMIC_ACQUIRE) != i * WORLDS + (int)kind)
-			usleep(500);
-		if (only < 0 || i == only)
-			steps[i](&w);
-		__atomic_add_fetch(&results->turn, 1, __ATOMIC_RELEASE);
-	}
+}
+
+static void step(const struct world *w, int which)
+{
+	steps[which](w);
 }
 
 int main(int argc, char **argv)
 {
-	pid_t children[WORLDS];
-	int status;
+	const struct bench bench = { "memory", sizeof(steps) / sizeof(*steps), make, step };
 
-	if (argc > 1 && *argv[1] != '-')
-		only = atoi(argv[1]);
-	results = mmap(NULL, sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (results == MAP_FAILED)
-		return 1;
-	for (enum world_kind kind = 0; kind < WORLDS; kind++) {
-		children[kind] = fork();
-		if (!children[kind]) {
-			run_world(kind);
-			_exit(0);
-		}
-		if (children[kind] < 0)
-			return 1;
-	}
-	for (int i = 0; i < WORLDS; i++)
-		if (wait(&status) < 0 || status) {
-			for (int k = 0; k < WORLDS; k++)
-				kill(children[k], SIGTERM); /* they would wait for their turn */
-			return 1;
-		}
-	if (argc > 1 && !strcmp(argv[1], "--json"))
-		print_json("memory");
-	else
-		print_table();
-	return 0;
+	return worlds_main(argc, argv, &bench);
 }

@@ -70,9 +70,19 @@ static inline void *copy_bytes(void *to, const void *from, size_t bytes)
 	return __builtin_memcpy(to, from, bytes);
 }
 
+/* A page's worth.  The size is hidden from the compiler, which would expand a string instruction; the platform's memset
+ * knows its processor better. */
+static inline void zero_page(void *page)
+{
+	size_t bytes = 4096;
+
+	__asm__("" : "+r"(bytes));
+	zero_bytes(page, bytes);
+}
+
 /* Bytes of a page that somebody else may write meanwhile: another mapping, write(2) on its file, whoever has it pinned.
- * As on hardware, who reads beside a writer gets some of each.  To TSan, and only for it, these moves are atomic word by
- * word; a race for anything else stays one. */
+ * As on hardware, who reads beside a writer gets some of each.  To TSan, and only for it, these moves are atomic word
+ * by word; a race for anything else stays one. */
 #if defined(__SANITIZE_THREAD__)
 #define GUEST_TSAN 1
 #elif defined(__has_feature)
@@ -115,8 +125,7 @@ static inline void guest_zero(void *to, size_t bytes)
 #endif
 }
 
-/* A page's worth.  The size is hidden from the compiler, which would expand a string instruction; the platform's memcpy
- * knows its processor better, and the locked operation that follows waits for every store. */
+/* As zero_page: the locked operation that follows waits for every store. */
 static inline void guest_copy_page(void *to, const void *from)
 {
 	size_t bytes = 4096;

@@ -104,7 +104,7 @@ static int page_read(struct samara_inode *inode, struct frame *page, bool zeroed
 
 	if (page_reads_zero(inode, page->index)) {
 		if (!zeroed)
-			zero_bytes(bytes, FRAME_BYTES);
+			zero_page(bytes);
 		page_fill_done(page);
 		return 0;
 	}

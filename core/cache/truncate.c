@@ -249,7 +249,7 @@ static void page_reserve_again(struct samara_inode *inode, struct frame *page)
 
 	page_lock(vm, page);
 	if (page->owner == inode && !page_has(page, PAGE_UPTODATE)) {
-		zero_bytes(frame_host(&vm->frames, page), FRAME_BYTES);
+		zero_page(frame_host(&vm->frames, page));
 		page_fill_done(page);
 	}
 	if (page->owner == inode)

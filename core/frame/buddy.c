@@ -13,6 +13,10 @@ static void buddy_push(struct frames *f, struct frame *head, unsigned order)
 
 	STORE(head->kind, FRAME_FREE);
 	head->order = (uint8_t)order;
+	if (!order) {
+		head->data = (uint64_t)(uintptr_t)f->pushed[f->pushes % FRAMES_AHEAD];
+		f->pushed[f->pushes++ % FRAMES_AHEAD] = head;
+	}
 	head->prev = NULL;
 	head->next = first;
 	if (first)
@@ -47,6 +51,8 @@ SAMARA_INTERNAL struct frame *buddy_take(struct frames *f, unsigned order)
 		return NULL;
 	at = order + (unsigned)__builtin_ctz(larger);
 	head = f->list[at];
+	if (!at)
+		__builtin_prefetch((const void *)(uintptr_t)head->data, 1);
 	buddy_pull(f, head);
 	while (at > order) {
 		struct frame *upper = head + ((uint64_t)1 << --at);

@@ -58,6 +58,7 @@ static void cache_refill(struct frames *f, struct frame_cache *cache)
 			STORE(head->kind, FRAME_CACHED);
 			cache->stack[cache->count++] = head;
 		}
+		cache->cold = cache->count;
 	}
 	mutex_unlock(&f->lock, f->port);
 }
@@ -108,7 +109,7 @@ static void cache_spill(struct frames *f, struct frame_cache *cache, unsigned co
 static inline void cache_dress(const struct frames *f, struct frame *frame, enum frame_kind kind, void *owner, bool zero)
 {
 	if (zero && !(frame->flags & FRAME_ZERO))
-		zero_bytes(frame_host(f, frame), FRAME_BYTES);
+		zero_page(frame_host(f, frame));
 	frame->flags = 0;
 	frame->used = 0;
 	frame->marks = 0;
@@ -129,7 +130,7 @@ static void cache_zero_cold(const struct frames *f, struct frame_cache *cache)
 		struct frame *frame = cache->stack[cache->count - i];
 
 		if (!(frame->flags & FRAME_ZERO))
-			zero_bytes(frame_host(f, frame), FRAME_BYTES);
+			zero_page(frame_host(f, frame));
 		frame->flags |= FRAME_ZERO;
 	}
 }

@@ -39,6 +39,7 @@
 #define FRAME_CACHE_MAX 126u   /* frames in one cache: a cache is 1 KiB */
 #define FRAME_CACHE_ORDER 5u   /* what moves between a cache and the lists at once: 2^5 frames */
 #define FRAME_CACHES_MAX 64u
+#define FRAMES_AHEAD 8u
 
 enum frame_kind {
 	FRAME_TAIL = 0, /* of a block; zeroed memory is all tails */
@@ -65,7 +66,7 @@ struct frame {
 		struct {
 			struct frame *next, *prev; /* the buddy list, else the owner's */
 			uint64_t index;            /* the owner's: page offset */
-			uint64_t data;             /* the owner's */
+			uint64_t data;             /* the owner's; of a free single frame see frames.pushed */
 		};
 		struct samara_rcu_head rcu; /* a page of a page table that waits for its readers to go */
 	};
@@ -101,6 +102,10 @@ struct frames {
 	uint32_t lock;     /* of what follows */
 	uint32_t nonempty; /* orders that have a free block, bit set */
 	struct frame *list[FRAME_ORDERS];
+	/* The single frames that were pushed last.  Each names in `data` the one that was pushed FRAMES_AHEAD before
+	 * it, which will most often be popped as long after it: its descriptor can be on its way by then. */
+	struct frame *pushed[FRAMES_AHEAD];
+	uint32_t pushes;
 	uint64_t free_frames; /* in the lists */
 };
 
