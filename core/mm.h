@@ -107,6 +107,12 @@ static inline bool mm_has_memory(const struct samara_mm *mm)
 	return mm->table.root != NULL;
 }
 
+/* Is the calling thread to end?  Asked at each page of what takes long. */
+static inline bool fatal_signal_pending(const struct samara *vm)
+{
+	return UNLIKELY(vm->port.fatal_signal_pending != NULL) && vm->port.fatal_signal_pending(vm->port.self);
+}
+
 /* The part of what is counted by thread, and the frame cache, that this thread uses. */
 static inline unsigned vm_cpu(const struct samara *vm)
 {

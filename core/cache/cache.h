@@ -151,10 +151,11 @@ enum cache_how {
 	CACHE_GROW = 16,   /* offsets behind the end of the file are allowed (a write that grows it) */
 	CACHE_RANDOM = 32, CACHE_SEQUENTIAL = 64, /* madvise: no readahead, more readahead */
 	CACHE_FAULT = 128, /* counts as a mapping's use: readahead follows the window around it */
+	CACHE_KILLABLE = 256, /* a wait for a page may be given up: -EINTR */
 };
 /* The page at `index`, up to date, with a reference.  -ERANGE: behind the end of the file.  -ENOMEM: no frame
  * (reclaim was tried) or no memory.  -ENOSPC: (shmem) no charge, or the file system is full.  -EAGAIN: CACHE_NOWAIT,
- * or a port that cannot wait.  Any errno of the embedder's read_page.  `file` may be NULL: no readahead state. */
+ * or a port that cannot wait.  -EINTR: CACHE_KILLABLE.  Any errno of the embedder's read_page.  `file` may be NULL: no readahead state. */
 SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how,
 	struct frame **out);
 /* Page locked: is it (still) the page of this offset, before the end of the file? */
@@ -174,6 +175,7 @@ SAMARA_INTERNAL void page_zero_tail(struct samara_inode *inode, struct frame *pa
 /* A page was or may have been changed; callable under a page-table lock. */
 SAMARA_INTERNAL void cache_mark_dirty(struct frame *page);
 SAMARA_INTERNAL void page_lock(struct samara *vm, struct frame *page);
+SAMARA_INTERNAL int page_lock_killable(struct samara *vm, struct frame *page); /* 0, or -EINTR and it is not locked */
 SAMARA_INTERNAL bool page_trylock(struct samara *vm, struct frame *page);
 SAMARA_INTERNAL void page_unlock(struct samara *vm, struct frame *page);
 

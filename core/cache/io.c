@@ -52,7 +52,7 @@ static int io_get(struct samara_inode *inode, struct samara_file *file, uint64_t
 int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, size_t bytes)
 {
 	struct samara_inode *inode = file->inode;
-	unsigned how = inode->desc.kind == SAMARA_INODE_SHMEM ? CACHE_NOCREATE : 0;
+	unsigned how = CACHE_KILLABLE | (inode->desc.kind == SAMARA_INODE_SHMEM ? CACHE_NOCREATE : 0);
 	uint64_t want = MIN((uint64_t)bytes, IO_MAX), done = 0;
 	int err = io_check(file, offset, bytes, SAMARA_FMODE_READ);
 
@@ -61,7 +61,7 @@ int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, si
 		uint64_t part = MIN(FRAME_BYTES - within, want - done);
 		struct frame *page = NULL;
 
-		err = io_get(inode, file, at >> FRAME_SHIFT, how, NULL, &page);
+		err = fatal_signal_pending(inode->vm) ? -SAMARA_EINTR : io_get(inode, file, at >> FRAME_SHIFT, how, NULL, &page);
 		if (err == -SAMARA_ERANGE) {
 			err = 0;
 			break;
@@ -152,6 +152,8 @@ static int64_t file_write_all(struct samara_file *file, uint64_t offset, const c
 
 		if ((seals & SAMARA_F_SEAL_GROW) && at + part > inode->desc.size_bytes)
 			err = -SAMARA_EPERM;
+		else if (fatal_signal_pending(inode->vm))
+			err = -SAMARA_EINTR;
 		else
 			err = file_write_part(file, at, from + done, part);
 		if (err)

@@ -19,6 +19,11 @@ SAMARA_INTERNAL void page_lock(struct samara *vm, struct frame *page)
 	mutex_lock(&page->lock, &vm->port);
 }
 
+SAMARA_INTERNAL int page_lock_killable(struct samara *vm, struct frame *page)
+{
+	return mutex_lock_killable(&page->lock, &vm->port, 1);
+}
+
 SAMARA_INTERNAL bool page_trylock(struct samara *vm, struct frame *page)
 {
 	uint32_t seen = 0;
@@ -44,6 +49,20 @@ static void page_unlock_give(struct samara *vm, struct frame *page)
 {
 	page_unlock(vm, page);
 	page_give(vm, page);
+}
+
+/* The lock is waited for as `how` says; -EINTR: given up, and the reference is gone. */
+static int page_wait_lock(struct samara *vm, struct frame *page, unsigned how)
+{
+	int err = 0;
+
+	if (how & CACHE_KILLABLE)
+		err = page_lock_killable(vm, page);
+	else
+		page_lock(vm, page);
+	if (err)
+		page_give(vm, page);
+	return err;
 }
 
 static inline bool cache_may_wait(const struct samara *vm, unsigned how)
@@ -397,7 +416,9 @@ static int page_complete(struct samara_inode *inode, struct samara_file *file, s
 			page_give(vm, page);
 			return -SAMARA_EAGAIN;
 		}
-		page_lock(vm, page);
+		err = page_wait_lock(vm, page, how);
+		if (err)
+			return err;
 		if (page->owner != inode || page->index != index)
 			err = PAGE_AGAIN;
 		else if (page_has(page, PAGE_UPTODATE))
@@ -445,7 +466,9 @@ SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *fi
 				return -SAMARA_ENOENT;
 			}
 			if (cache_may_wait(vm, how)) {
-				page_lock(vm, page);
+				err = page_wait_lock(vm, page, how);
+				if (err)
+					return err;
 			} else if (!page_trylock(vm, page)) {
 				page_give(vm, page);
 				return -SAMARA_EAGAIN;

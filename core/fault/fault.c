@@ -122,7 +122,8 @@ static int fault_grow_stack(struct fault *f)
 	struct samara_read_guard r;
 	int err;
 
-	samara_write_lock(mm, &w);
+	if (samara_write_lock_killable(mm, &w))
+		return fault_error(f, -SAMARA_EINTR, 0, 0);
 	/* it was unlocked in between: look again */
 	f->vma = mm_find(mm, f->addr);
 	err = !f->vma ? -SAMARA_EFAULT : f->vma->start <= f->addr ? 0 : mm_expand_stack(mm, f->vma, f->addr);
@@ -142,7 +143,8 @@ static int fault_map_locked(struct fault *f)
 	bool hole, grows;
 	int err = 0;
 
-	samara_read_lock(f->mm, &r);
+	if (samara_read_lock_killable(f->mm, &r))
+		return fault_error(f, -SAMARA_EINTR, 0, 0);
 	f->vma = mm_find(f->mm, f->addr);
 	f->map_locked = true;
 	hole = !f->vma || f->vma->start > f->addr;
@@ -165,17 +167,20 @@ SAMARA_INTERNAL int fault_await(struct fault *f, struct samara_inode *inode, uin
 	return FAULT_WAIT;
 }
 
-/* No lock is held.  The access is made again afterwards, whatever came: it meets the page, or the error. */
-SAMARA_INTERNAL void fault_wait(struct fault *f)
+/* No lock is held.  The access is made again afterwards, whatever came: it meets the page, or the error; unless the
+ * thread is to end. */
+SAMARA_INTERNAL int fault_wait(struct fault *f)
 {
 	struct frame *page;
-
 	/* its lock is what was taken, or what a read holds */
-	if (!cache_get(f->awaited, NULL, f->awaited_index, CACHE_LOCK, &page)) {
+	int err = cache_get(f->awaited, NULL, f->awaited_index, CACHE_LOCK | CACHE_KILLABLE, &page);
+
+	if (!err) {
 		page_unlock(f->mm->vm, page);
 		frame_put(&f->mm->vm->frames, f->cpu, page);
 	}
 	samara_inode_put(f->awaited);
+	return err == -SAMARA_EINTR ? fault_error(f, err, 0, 0) : 0;
 }
 
 /* The page cache may give up what this very access fetched: it is not tried for ever. */
@@ -195,8 +200,9 @@ static int fault_once(struct fault *f)
 	if (err == FAULT_MAP_LOCK)
 		err = fault_map_locked(f);
 	if (UNLIKELY(err == FAULT_WAIT)) {
-		fault_wait(f);
-		err = FAULT_RETRY;
+		err = fault_wait(f);
+		if (!err)
+			err = FAULT_RETRY;
 	}
 	return err;
 }
@@ -265,6 +271,8 @@ SAMARA_INTERNAL int fault_populate(struct samara_mm *mm, vma_t *vma, uint64_t st
 		struct table_spot spot = table_walk(&mm->table, addr);
 		int err;
 
+		if (fatal_signal_pending(mm->vm))
+			return -SAMARA_EINTR;
 		if (entry_present(spot.entry) && !(need & ~entry_rights(&mm->table, spot.entry))) {
 			if ((access & SAMARA_WRITE) && !(spot.entry & mm->table.format.dirty))
 				mark_written(mm, spot.slot);

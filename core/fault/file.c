@@ -22,6 +22,7 @@ static int file_error(struct fault *f, int err)
 	switch (err) {
 	case -SAMARA_ENOMEM:
 	case -SAMARA_EAGAIN:
+	case -SAMARA_EINTR:
 		return fault_error(f, err, 0, 0);
 	}
 	/* behind the end of the file, unreadable, no space for it */
@@ -120,7 +121,7 @@ static bool comes_again(const struct fault *f)
 
 static unsigned how_to_get(const struct fault *f)
 {
-	return CACHE_LOCK | CACHE_FAULT | (comes_again(f) ? CACHE_NOWAIT : 0) |
+	return CACHE_LOCK | CACHE_FAULT | CACHE_KILLABLE | (comes_again(f) ? CACHE_NOWAIT : 0) |
 	       (f->vma->flags & VM_RAND_READ ? CACHE_RANDOM : 0) | (f->vma->flags & VM_SEQ_READ ? CACHE_SEQUENTIAL : 0);
 }
 
@@ -183,7 +184,11 @@ SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_
 			frame_put(&vm->frames, f->cpu, page);
 			return err;
 		}
-		page_lock(vm, page);
+		err = page_lock_killable(vm, page);
+		if (err) {
+			frame_put(&vm->frames, f->cpu, page);
+			return fault_error(f, err, 0, 0);
+		}
 	}
 	err = FAULT_RETRY;
 	if (cache_page_here(inode, page, page->index)) {

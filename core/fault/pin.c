@@ -129,7 +129,8 @@ static int follow_once(struct follow *w)
 	}
 	if (err != FAULT_MAP_LOCK)
 		return err;
-	samara_read_lock(mm, &r);
+	if (samara_read_lock_killable(mm, &r))
+		return fault_error(&w->fault, -SAMARA_EINTR, 0, 0);
 	w->fault.vma = tree_get(&mm->tree, w->fault.addr);
 	w->fault.map_locked = true;
 	err = w->fault.vma ? follow_page(w) : fault_error(&w->fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
@@ -146,8 +147,13 @@ static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin,
 
 	if (addr >= mm->layout.task_size)
 		return fault_error(&w.fault, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
-	while ((err = follow_once(&w)) == FAULT_WAIT)
-		fault_wait(&w.fault);
+	if (fatal_signal_pending(mm->vm))
+		return fault_error(&w.fault, -SAMARA_EINTR, 0, 0);
+	do {
+		err = follow_once(&w);
+		if (err == FAULT_WAIT)
+			err = fault_wait(&w.fault) ? -SAMARA_EINTR : FAULT_WAIT;
+	} while (err == FAULT_WAIT);
 	*out = w.frame;
 	return err;
 }

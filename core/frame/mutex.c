@@ -16,15 +16,20 @@ static inline void mutex_relax(void)
 #endif
 }
 
-SAMARA_INTERNAL void mutex_lock_slow(uint32_t *word, const struct samara_port *port)
+SAMARA_INTERNAL int mutex_lock_slow(uint32_t *word, const struct samara_port *port, int killable)
 {
 	for (int i = 0; i < MUTEX_SPINS; i++) {
 		uint32_t seen = LOAD(*word);
 
 		if (seen == 0 && __atomic_compare_exchange_n(word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			return;
+			return 0;
 		mutex_relax();
 	}
-	while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0)
-		port->wait(port->self, word, 2, 0);
+	while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) {
+		int err = port->wait(port->self, word, 2, killable);
+
+		if (err && killable)
+			return err; /* the word stays 2: one wake-up too many, maybe */
+	}
+	return 0;
 }

@@ -11,19 +11,26 @@
 #include "core/base/base.h"
 #include "samara/port.h"
 
-SAMARA_INTERNAL void mutex_lock_slow(uint32_t *word, const struct samara_port *port);
+SAMARA_INTERNAL int mutex_lock_slow(uint32_t *word, const struct samara_port *port, int killable);
 
-static inline void mutex_lock(uint32_t *word, const struct samara_port *port)
+/* 0; when killable also -EINTR: the port gave the wait up, and the lock is not held. */
+static inline int mutex_lock_killable(uint32_t *word, const struct samara_port *port, int killable)
 {
 	uint32_t seen = 0;
 
 	if (!port->wait) {
 		ASSERT(*word == 0);
 		*word = 1;
-		return;
+		return 0;
 	}
 	if (UNLIKELY(!__atomic_compare_exchange_n(word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
-		mutex_lock_slow(word, port);
+		return mutex_lock_slow(word, port, killable);
+	return 0;
+}
+
+static inline void mutex_lock(uint32_t *word, const struct samara_port *port)
+{
+	(void)mutex_lock_killable(word, port, 0);
 }
 
 static inline void mutex_unlock(uint32_t *word, const struct samara_port *port)

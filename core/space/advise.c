@@ -353,7 +353,8 @@ static int advise_locked(struct samara_mm *mm, const struct samara_iovec *ranges
 		err = advise_ranges(mm, ranges, count, advice, done);
 		samara_read_unlock(&r);
 	} else {
-		samara_write_lock(mm, &g);
+		if (samara_write_lock_killable(mm, &g))
+			return -SAMARA_EINTR;
 		err = advise_ranges(mm, ranges, count, advice, done);
 		samara_write_unlock(&g);
 	}

@@ -82,7 +82,8 @@ samara_va samara_brk(struct samara_mm *mm, samara_va brk)
 	struct range grown = { 0 };
 	int err = 0;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return LOAD(l->brk);
 	old_end = PAGE_ALIGN(l->brk);
 	new_end = PAGE_ALIGN(brk);
 	if (brk < l->start_brk || !data_limit_allows(mm, brk))
@@ -96,7 +97,7 @@ samara_va samara_brk(struct samara_mm *mm, samara_va brk)
 	else
 		err = grow(mm, old_end, new_end);
 	if (!err)
-		l->brk = brk;
+		STORE(l->brk, brk);
 	if (!err && (mm->def_flags & VM_LOCKED))
 		grown = (struct range){ old_end, new_end };
 	result = l->brk;

@@ -19,6 +19,7 @@ struct fork_build {
 	uint64_t next_anon_id; /* of as many as the parent has VMAs */
 	struct fault_fork pages;
 	unsigned done;
+	bool killed;
 };
 
 static int stage_space(struct fork_build *b)
@@ -116,6 +117,9 @@ static void *copy_for_child(void *arg, void *value, bool *stop)
 
 	if (vma->flags & VM_DONTCOPY)
 		return NULL;
+	*stop = b->killed = fatal_signal_pending(child->vm);
+	if (*stop)
+		return NULL;
 	*stop = vma_reserve(child, 1) != 0;
 	if (*stop)
 		return NULL;
@@ -164,7 +168,7 @@ static int stage_mappings(struct fork_build *b)
 	/* the child's tree is empty after a failure; its VMAs are in its slabs, and counted */
 	if (err)
 		undo_mappings(b);
-	return err;
+	return b->killed ? -SAMARA_EINTR : err;
 }
 
 static const struct fork_stage {
@@ -185,6 +189,7 @@ SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)
 	b.parent = parent; /* not as a whole: `pages` is a KiB */
 	b.charged_pages = 0;
 	b.done = 0;
+	b.killed = false;
 
 	while (!err && b.done < ARRAY_SIZE(fork_stages)) {
 		err = fork_stages[b.done].run(&b);
@@ -212,7 +217,8 @@ int samara_fork(struct samara_mm *parent, struct samara_mm **child)
 	struct samara_write_guard g;
 	int err;
 
-	samara_write_lock(parent, &g);
+	if (samara_write_lock_killable(parent, &g))
+		return -SAMARA_EINTR;
 	err = mm_fork(parent, child);
 	samara_write_unlock(&g);
 	return err;

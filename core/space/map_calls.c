@@ -53,7 +53,8 @@ int64_t samara_mmap_pgoff(struct samara_mm *mm, samara_va addr, uint64_t length,
 	bool populate = false;
 	int64_t at;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	at = mmap_pages(mm, &request, file, &populate);
 	if (UNLIKELY(populate && at >= 0))
 		fresh = (struct range){ (uint64_t)at, (uint64_t)at + PAGE_ALIGN(length) };

@@ -97,7 +97,8 @@ int samara_mlock2(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_
 
 	if (flags & ~SAMARA_MLOCK_ONFAULT)
 		return -SAMARA_EINVAL;
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	err = do_mlock(mm, addr, length, flags ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED, &locked);
 	missed = mm_unlock_and_populate(&g, locked, false);
 	/* what could not be faulted in for a lack of memory may be there the next time (mlock(2)) */
@@ -109,7 +110,8 @@ int samara_munlock(struct samara_mm *mm, samara_va addr, uint64_t length)
 	struct samara_write_guard g;
 	int err;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	err = lock_range(mm, addr & PAGE_MASK, PAGE_ALIGN(length + (addr & ~PAGE_MASK)), 0);
 	samara_write_unlock(&g);
 	return err;
@@ -132,7 +134,8 @@ int samara_mlockall(struct samara_mm *mm, uint64_t flags)
 
 	if (!flags || (flags & ~known) || flags == SAMARA_MCL_ONFAULT)
 		return -SAMARA_EINVAL;
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	if (!mm_can_lock(mm)) {
 		err = -SAMARA_EPERM;
 	} else if ((flags & SAMARA_MCL_CURRENT) && mm->total_vm > mm_limit(mm, LIMIT_MEMLOCK) >> PAGE_SHIFT &&
@@ -155,7 +158,8 @@ int samara_munlockall(struct samara_mm *mm)
 {
 	struct samara_write_guard g;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	mm->def_flags &= ~VM_LOCKED_MASK;
 	lock_all(mm, 0);
 	samara_write_unlock(&g);

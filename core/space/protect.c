@@ -146,7 +146,8 @@ int samara_pkey_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, 
 	struct samara_write_guard g;
 	int err;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	err = mm_mprotect(mm, addr, length, prot, pkey);
 	samara_write_unlock(&g);
 	return err;

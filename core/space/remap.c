@@ -376,7 +376,8 @@ int64_t samara_mremap(struct samara_mm *mm, samara_va addr, uint64_t old_length,
 	struct range grown = { 0 };
 	int64_t at;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	at = mm_mremap(mm, addr, old_length, new_length, flags, new_addr, &grown);
 	(void)mm_unlock_and_populate(&g, grown, true);
 	return at;

@@ -42,7 +42,8 @@ int samara_mseal(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t
 		return -SAMARA_EINVAL;
 	if (end == addr)
 		return 0;
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	err = do_mseal(mm, addr, end);
 	samara_write_unlock(&g);
 	return err;
@@ -111,7 +112,8 @@ int samara_remap_file_pages(struct samara_mm *mm, samara_va addr, uint64_t lengt
 	length &= PAGE_MASK;
 	if (addr + length <= addr || pgoff + (length >> PAGE_SHIFT) < pgoff)
 		return -SAMARA_EINVAL;
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	err = do_remap_file_pages(mm, addr, length, pgoff, flags, &fresh);
 	(void)mm_unlock_and_populate(&g, fresh, true);
 	return err;

@@ -72,9 +72,11 @@ int64_t samara_shmat(struct samara_mm *mm, struct samara_inode *segment, const c
 	extra->has_close = true;
 	at = samara_file_open(segment, fmode, path, &file);
 	if (!at) {
-		samara_write_lock(mm, &g);
-		at = attach(mm, file, extra, addr, prot, flags, shmflg, &fresh);
-		(void)mm_unlock_and_populate(&g, fresh, true);
+		at = samara_write_lock_killable(mm, &g);
+		if (!at) {
+			at = attach(mm, file, extra, addr, prot, flags, shmflg, &fresh);
+			(void)mm_unlock_and_populate(&g, fresh, true);
+		}
 		samara_file_put(file);
 	}
 	extra_put(mm->vm, extra);
@@ -95,7 +97,8 @@ int samara_shmdt(struct samara_mm *mm, samara_va addr)
 
 	if (addr & ~PAGE_MASK)
 		return -SAMARA_EINVAL;
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	for (vma_t *vma = mm_find(mm, addr); vma && (!file || vma->end <= end); vma = mm_find(mm, next_at)) {
 		next_at = vma->end;
 		if (!is_attach_at(vma, addr) || (file && vma->file != file))

@@ -162,7 +162,8 @@ int samara_munmap(struct samara_mm *mm, samara_va addr, uint64_t length)
 	struct samara_write_guard g;
 	int err;
 
-	samara_write_lock(mm, &g);
+	if (samara_write_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	err = mm_munmap(mm, addr, length);
 	samara_write_unlock(&g);
 	return err;

@@ -89,7 +89,8 @@ int samara_view_maps(struct samara_mm *mm, samara_sink *sink, void *self)
 	vma_t *vma;
 	int err = 0;
 
-	samara_read_lock(mm, &g);
+	if (samara_read_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	tree_iter_init(&iter, &mm->tree, 0);
 	while (!err && (vma = tree_iter_next(&iter))) {
 		size_t used = maps_line(mm, vma, line, sizeof(line) - 1);

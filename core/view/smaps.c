@@ -165,7 +165,8 @@ int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self)
 
 	if (!mm_has_memory(mm))
 		return -SAMARA_ENOSYS;
-	samara_read_lock(mm, &g);
+	if (samara_read_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	tree_iter_init(&iter, &mm->tree, 0);
 	while (!err && (vma = tree_iter_next(&iter))) {
 		struct smaps_sums s = { .mm = mm };
@@ -197,7 +198,8 @@ int samara_view_smaps_rollup(struct samara_mm *mm, samara_sink *sink, void *self
 
 	if (!mm_has_memory(mm))
 		return -SAMARA_ENOSYS;
-	samara_read_lock(mm, &g);
+	if (samara_read_lock_killable(mm, &g))
+		return -SAMARA_EINTR;
 	tree_iter_init(&iter, &mm->tree, 0);
 	while ((vma = tree_iter_next(&iter))) {
 		if (!any)

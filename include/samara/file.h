@@ -122,8 +122,8 @@ struct samara_inode *samara_file_inode(const struct samara_file *file);
 /* ---- reading and writing, coherent with every mapping (machines with memory; else -ENOSYS) ---- */
 
 /* pread(2), pwrite(2): bytes moved, short at the end of the file or where an error comes later, else the errno: EBADF
- * (fmode), EINVAL (offset beyond INT64_MAX), EFBIG, EPERM (seals), ENOSPC or ENOMEM (no frame), EIO or what read_page
- * returned. */
+ * (fmode), EINVAL (offset beyond INT64_MAX), EFBIG, EPERM (seals), ENOSPC or ENOMEM (no frame), EINTR (port.h,
+ * fatal_signal_pending), EAGAIN (below), EIO or what read_page returned. */
 int64_t samara_file_read(struct samara_file *file, uint64_t offset, void *to, size_t bytes);
 int64_t samara_file_write(struct samara_file *file, uint64_t offset, const void *from, size_t bytes);
 /* ftruncate(2): pages behind the new end leave every mapping (private copies too) and the cache; an access there is

@@ -13,7 +13,8 @@
  * are copied, so a store is either before or after any change that takes its right away (munmap, mprotect, fork).  A
  * fault takes the lock of its VMA alone, and falls back to the read side of mmap_lock when the VMA is changing, has no
  * anonymous history yet, or must grow; of a file's page it takes the page's lock.  Who must wait for a page that
- * another thread reads or writes back waits with nothing held.
+ * another thread reads or writes back waits with nothing held.  A thread that is to end gives each such wait up (port.h,
+ * fatal_signal_pending): -EINTR.
  */
 #ifndef SAMARA_MEMORY_H
 #define SAMARA_MEMORY_H
@@ -45,7 +46,7 @@ enum {
 /* Why an access ended early. */
 struct samara_signal {
 	int error;      /* -EFAULT: a signal, below; -ENOMEM: no frame to be had; -EAGAIN: pending (SAMARA_NOWAIT, or a port
-	                 * that cannot wait); -ENOSYS; -EINVAL; 0: nothing did */
+	                 * that cannot wait); -EINTR: the thread is to end; -ENOSYS; -EINVAL; 0: nothing did */
 	int signo;      /* SAMARA_SIGSEGV, SAMARA_SIGBUS, or 0 */
 	int code;       /* SAMARA_SEGV_MAPERR, _ACCERR, _PKUERR, SAMARA_BUS_ADRERR, ... */
 	samara_va addr; /* si_addr: the byte that could not be accessed */
@@ -83,7 +84,7 @@ struct samara_page {
 	uint64_t pfn; /* its frame */
 };
 /* Pin up to `count` pages from the page that holds `addr`: how many (at least 1), or an error when the first cannot be
- * had: -EFAULT, -ENOMEM, -EAGAIN, -EINVAL.  `how`: SAMARA_WRITE (the pages may be written through `host`), _FORCE,
+ * had: -EFAULT, -ENOMEM, -EAGAIN, -EINTR, -EINVAL.  `how`: SAMARA_WRITE (the pages may be written through `host`), _FORCE,
  * _NOWAIT, _LONGTERM.  A private page is made the space's own first, so that what is read and written there is what the
  * guest sees, also after a fork: the child gets the copy. */
 int64_t samara_pin(struct samara_mm *mm, samara_va addr, size_t count, unsigned how, struct samara_page *out);

@@ -44,8 +44,9 @@ struct samara_port {
 	void (*free)(void *self, void *memory, size_t bytes);
 
 	/* Sleeping and waking, the shape of futex(2).  wait: if *word still equals `seen`, sleep until a wake on the
-	 * same word (or return early, for any reason: callers look again).  With `killable` it may return
-	 * -EINTR to give the wait up; otherwise it returns 0.  wake: wake up to `count` sleepers.
+	 * same word (or return early, for any reason: callers look again).  With `killable`, and when the thread is to
+	 * end, it returns -EINTR: the wait is given up, and the call that waited returns -EINTR or what it has done so
+	 * far.  Otherwise 0.  wake: wake up to `count` sleepers.
 	 * Both absent: one thread at a time uses the machine, and a lock found taken is a panic. */
 	int (*wait)(void *self, uint32_t *word, uint32_t seen, int killable);
 	void (*wake)(void *self, uint32_t *word, int count);
@@ -88,6 +89,11 @@ struct samara_port {
 	 * other's; a program with 0x55555554.  Both absent: each space has one for all that run in it. */
 	uint32_t (*pkru)(void *self);
 	void (*set_pkru)(void *self, uint32_t pkru);
+
+	/* Not 0: the thread that calls samara is to end (Linux: a fatal signal is pending).  What takes long asks at each
+	 * page or mapping, and stops with -EINTR or with what it has done so far: populating, mlock, pins and copies,
+	 * samara_file_read and _write, fork.  Called with locks held; must not call samara.  Absent: no thread is. */
+	int (*fatal_signal_pending)(void *self);
 };
 
 #endif

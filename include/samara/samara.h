@@ -10,6 +10,12 @@
  * and wake).  The calls named ..._with take a write guard that the caller holds (vma.h), for those who batch or look
  * before they change.
  *
+ * Killed threads.  A call that would wait for mmap_lock returns -EINTR, and has done nothing, when the port gives its
+ * wait up (port.h: wait, fatal_signal_pending), where Linux's waits are killable: mmap, munmap, mprotect, mremap,
+ * madvise (advice that changes mappings), the mlock family, mseal, remap_file_pages, shmat, shmdt, fork, and the views
+ * of maps and smaps; brk returns the old break.  EINTR stands for that below, and calls that do not name it wait for as
+ * long as it takes.  What populates or copies page by page says itself what it has done by then.
+ *
  * The behaviour is Linux 6.18's on x86-64, from the section-2 man pages named at each call and from the kernel itself:
  * whatever is not said here is what the kernel does; docs/differences.md numbers the exceptions.
  */
@@ -113,10 +119,10 @@ void samara_mm_put(struct samara_mm *mm); /* the last put tears the space down: 
 struct samara *samara_mm_machine(const struct samara_mm *mm);
 
 /* fork(2).  The child has every VMA but those of MADV_DONTFORK; nothing is locked in it.  On failure (-ENOMEM) the
- * parent looks unchanged to every observer and the child never existed. */
+ * parent looks unchanged to every observer and the child never existed; so with -EINTR. */
 int samara_fork(struct samara_mm *parent, struct samara_mm **child);
 /* execve(2): every VMA goes, limits and credentials stay unless `params` gives them, `params` describes the new
- * space. */
+ * space.  -EINVAL (params). */
 int samara_exec(struct samara_mm *mm, const struct samara_mm_params *params);
 
 /* setrlimit(2); `which` is SAMARA_RLIMIT_*.  -EINVAL when it is another one, or cur > max. */
@@ -142,7 +148,8 @@ int samara_install(struct samara_mm *mm, const struct samara_install *what);
 /* ---- Linux's memory calls ---------------------------------------------------------------------------------------- */
 
 /* mmap(2).  `file` is ignored with MAP_ANONYMOUS; NULL without it is a bad descriptor, EBADF.  `offset` is in bytes.
- * Returns the address.  EACCES EAGAIN EBADF EEXIST EINVAL ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY. */
+ * Returns the address.  EACCES EAGAIN EBADF EEXIST EINTR EINVAL ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY.
+ * MAP_POPULATE and MAP_LOCKED bring pages after that as far as they come: no error. */
 int64_t samara_mmap(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t offset);
 /* mmap2(2), the page-offset form of 32-bit architectures (mmap_pgoff): `pgoff` is in pages of 4096 bytes. */
@@ -154,9 +161,11 @@ struct samara_old_mmap_args {
 	uint32_t addr, length, prot, flags, fd, offset; /* fd: the embedder turns it into `file` */
 };
 int64_t samara_old_mmap(struct samara_mm *mm, const struct samara_old_mmap_args *args, struct samara_file *file);
-/* munmap(2).  EINVAL; ENOMEM (max_map_count, memory); EPERM (sealed). */
+/* munmap(2).  EINVAL; ENOMEM (max_map_count, memory); EPERM (sealed); EINTR. */
 int samara_munmap(struct samara_mm *mm, samara_va addr, uint64_t length);
-/* mprotect(2), pkey_mprotect(2) (pkey -1 is mprotect).  Parts before the first bad one stay changed. */
+/* mprotect(2), pkey_mprotect(2) (pkey -1 is mprotect).  Parts before the first bad one stay changed.
+ * EINVAL (address, PROT_GROWSDOWN where nothing grows, a key that was not given out); EACCES (may-rights, noexec,
+ * memory that denies write and execute); ENOMEM (a hole, max_map_count, commit, memory); EPERM (sealed); EINTR. */
 int samara_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot);
 int samara_pkey_mprotect(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, int pkey);
 /* pkey_alloc(2), pkey_free(2).  The key, the lowest that is free; its bits in PKRU become `rights` (1: no access, 2: no
@@ -172,12 +181,21 @@ int samara_pkey_free(struct samara_mm *mm, int pkey);
  * Documentation/core-api/protection-keys).  Bits of key 0 are kept and say nothing. */
 uint32_t samara_pkru(const struct samara_mm *mm);
 void samara_set_pkru(struct samara_mm *mm, uint32_t pkru);
-/* mremap(2).  Returns the address. */
+/* mremap(2).  Returns the address.  EINVAL (flags, address, lengths, overlap, MREMAP_DONTUNMAP of what cannot be);
+ * EFAULT (nothing is mapped at addr, a mapping that ends too early or must not grow); ENOMEM (no place, limits, commit,
+ * memory); EAGAIN (RLIMIT_MEMLOCK); EPERM (sealed); EINTR.  After MREMAP_FIXED the target is unmapped also when a later
+ * check fails; of several mappings those before the one that failed have moved. */
 int64_t samara_mremap(struct samara_mm *mm, samara_va addr, uint64_t old_length, uint64_t new_length, uint64_t flags,
 	samara_va new_addr);
 /* brk(2), the system call: the new break, or the old one on any failure; never negative. */
 samara_va samara_brk(struct samara_mm *mm, samara_va brk);
-/* madvise(2); samara_process_madvise is process_madvise(2)'s check of the advice and its walk of the ranges. */
+/* madvise(2).  EINVAL (address, an advice that is not known or not for this memory); ENOMEM (a hole: after the rest was
+ * done); EPERM (sealed, MADV_HWPOISON without the capability, MADV_REMOVE of a sealed file); EAGAIN (want of memory for
+ * a changed mapping); EACCES, EFBIG, EOPNOTSUPP (MADV_REMOVE: not shared and writable, beyond the largest size, no
+ * holes); MADV_POPULATE_*: EFAULT (SIGBUS), ENOMEM (no frame), EINTR with the pages before in place; EINTR.
+ *
+ * samara_process_madvise is process_madvise(2)'s check of the advice and its walk of the ranges: EINVAL (flags, more
+ * than 1024 ranges, advice that others may not give), else as madvise when no range was done. */
 int samara_madvise(struct samara_mm *mm, samara_va addr, uint64_t length, int advice);
 struct samara_iovec {
 	samara_va base;
@@ -186,33 +204,44 @@ struct samara_iovec {
 /* Bytes advised.  `self`: the caller's own space (more advice is allowed there). */
 int64_t samara_process_madvise(struct samara_mm *mm, const struct samara_iovec *ranges, size_t count, int advice,
 	uint64_t flags, int self);
-/* mlock(2), mlock2(2), munlock(2), mlockall(2), munlockall(2). */
+/* mlock(2), mlock2(2), munlock(2), mlockall(2), munlockall(2).  EINVAL (flags, a range that wraps); ENOMEM (a hole,
+ * RLIMIT_MEMLOCK, max_map_count, pages that cannot be had); EAGAIN (no frame); EPERM (no limit and no capability);
+ * EINTR (of mlock also with the range locked and not all pages there).  mlockall tells of no page. */
 int samara_mlock(struct samara_mm *mm, samara_va addr, uint64_t length);
 int samara_mlock2(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t flags);
 int samara_munlock(struct samara_mm *mm, samara_va addr, uint64_t length);
 int samara_mlockall(struct samara_mm *mm, uint64_t flags);
 int samara_munlockall(struct samara_mm *mm);
-/* msync(2), mincore(2): `vec` gets a byte a page. */
+/* msync(2).  EINVAL (flags, address); ENOMEM (a hole: after the rest was done); EBUSY (MS_INVALIDATE of locked memory);
+ * what write_page or sync returned, once.  mincore(2): `vec` gets a byte a page.  EINVAL (address); ENOMEM (a hole);
+ * ENOSYS (a machine without memory). */
 int samara_msync(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t flags);
 int samara_mincore(struct samara_mm *mm, samara_va addr, uint64_t length, unsigned char *vec);
-/* mseal(2), remap_file_pages(2). */
+/* mseal(2).  EINVAL (flags, address); ENOMEM (a hole: then nothing is sealed; memory); EINTR.  remap_file_pages(2), as
+ * Linux emulates it: EINVAL, and the errors of samara_mmap. */
 int samara_mseal(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t flags);
 int samara_remap_file_pages(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t prot, uint64_t pgoff,
 	uint64_t flags);
 /* prctl(2): PR_SET_VMA, PR_SET_MM (single values), PR_SET/GET_THP_DISABLE, PR_SET/GET_MDWE.  For PR_SET_VMA_ANON_NAME
- * `name` is the string that arg5 points to, or NULL; other options ignore it. */
+ * `name` is the string that arg5 points to, or NULL; other options ignore it.  EINVAL; EPERM (capability,
+ * PR_SET_MDWE that takes back); ENOMEM (a hole in the named range: after the rest was done; memory); EAGAIN
+ * (max_map_count or memory, by a name); EBADF (a name for a file's mapping); EOPNOTSUPP (docs/differences.md, 4). */
 int samara_prctl(struct samara_mm *mm, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5,
 	const char *name);
 /* mbind(2), set_mempolicy(2).  `nodes` is the mask's words, `maxnode` the number of bits as the system call takes
- * it. */
+ * it.  EINVAL (mode, flags, nodes, address); EFAULT (a hole, but for MPOL_DEFAULT; MPOL_MF_STRICT); EPERM
+ * (MPOL_MF_MOVE_ALL); ENOMEM. */
 int samara_mbind(struct samara_mm *mm, samara_va addr, uint64_t length, uint64_t mode, const uint64_t *nodes,
 	uint64_t maxnode, uint64_t flags);
 /* shmat(2) of a SysV segment: `segment` is its inode (kind SHMEM), `path` what maps prints ("/SYSV00000000 (deleted)").
- * Returns the address.  shmdt(2). */
+ * Returns the address.  EINVAL (address, flags; something is there); ENOMEM; EACCES; EINTR.  shmdt(2): EINVAL (nothing
+ * was attached at addr); ENOMEM; EINTR. */
 int64_t samara_shmat(struct samara_mm *mm, struct samara_inode *segment, const char *path, samara_va addr, int shmflg);
 int samara_shmdt(struct samara_mm *mm, samara_va addr);
 /* userfaultfd(2): ranges.  `context` identifies the descriptor; VMAs of different contexts do not merge.
- * ioctl_userfaultfd(2), UFFDIO_REGISTER / UFFDIO_UNREGISTER; release is close() of the descriptor. */
+ * ioctl_userfaultfd(2), UFFDIO_REGISTER / UFFDIO_UNREGISTER; release is close() of the descriptor.  EINVAL (range,
+ * mode, memory that cannot be registered, unregister: of another descriptor); EBUSY (registered with another); EPERM
+ * (never writable); ENOMEM. */
 int samara_uffd_register(struct samara_mm *mm, void *context, samara_va start, uint64_t length, uint64_t mode);
 int samara_uffd_unregister(struct samara_mm *mm, void *context, samara_va start, uint64_t length);
 int samara_uffd_release(struct samara_mm *mm, void *context);
@@ -226,7 +255,7 @@ int samara_touch(struct samara_mm *mm, samara_va addr, int write);
  * -EFAULT: no such mapping.  -ENOMEM: a limit or the guard gap refuses. */
 int samara_expand_stack(struct samara_mm *mm, samara_va addr);
 
-/* The same under a guard that the caller holds. */
+/* The same under a guard that the caller holds; never EINTR. */
 int64_t samara_mmap_with(struct samara_write_guard *g, samara_va addr, uint64_t length, uint64_t prot, uint64_t flags,
 	struct samara_file *file, uint64_t offset) SAMARA_WRITES(g->read);
 int samara_munmap_with(struct samara_write_guard *g, samara_va addr, uint64_t length) SAMARA_WRITES(g->read);
@@ -238,10 +267,10 @@ int samara_madvise_with(struct samara_write_guard *g, samara_va addr, uint64_t l
 	SAMARA_WRITES(g->read);
 int samara_fork_with(struct samara_write_guard *g, struct samara_mm **child) SAMARA_WRITES(g->read);
 
-/* ---- text: what /proc shows
- * ---------------------------------------------------------------------------------------- */
+/* ---- text: what /proc shows ------------------------------------------------------------------------------------ */
 
-/* Takes a piece of text; anything but 0 ends the walk and is returned by the view. */
+/* Takes a piece of text; anything but 0 ends the walk and is returned by the view.  EINTR: the views of maps and
+ * smaps. */
 typedef int samara_sink(void *self, const char *text, size_t bytes);
 
 /* proc(5), /proc/PID/maps: byte for byte, one call of the sink a line. */
@@ -270,8 +299,7 @@ int samara_view_statm(struct samara_mm *mm, samara_sink *sink, void *self);
 int samara_view_smaps(struct samara_mm *mm, samara_sink *sink, void *self);
 int samara_view_smaps_rollup(struct samara_mm *mm, samara_sink *sink, void *self);
 
-/* ---- proof
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- proof ------------------------------------------------------------------------------------------------------ */
 
 /* The whole-structure check: tree, VMAs, counts and accounting agree (docs/invariants.md).  0, or panics through the
  * port with the number of the broken invariant.  Costs O(mapped). */

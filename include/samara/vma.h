@@ -36,7 +36,7 @@ void samara_read_lock(struct samara_mm *mm, struct samara_read_guard *g) SAMARA_
 void samara_read_unlock(struct samara_read_guard *g) SAMARA_RELEASE_SHARED(*g);
 void samara_write_lock(struct samara_mm *mm, struct samara_write_guard *g) SAMARA_ACQUIRE(g->read);
 void samara_write_unlock(struct samara_write_guard *g) SAMARA_RELEASE(g->read);
-/* Killable: 0, or -EINTR when the port gave the wait up; then nothing is held. */
+/* Killable: 0, or -EINTR when the port gave the wait up (port.h); then nothing is held. */
 int samara_read_lock_killable(struct samara_mm *mm, struct samara_read_guard *g) SAMARA_TRY_ACQUIRE_SHARED(0, *g);
 int samara_write_lock_killable(struct samara_mm *mm, struct samara_write_guard *g) SAMARA_TRY_ACQUIRE(0, g->read);
 /* The write guard becomes a read guard without a moment in between; `g` must not be used again. */

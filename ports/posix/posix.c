@@ -11,10 +11,12 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <urcu/urcu-memb.h>
 
@@ -35,12 +37,29 @@ static void posix_free(void *self, void *memory, size_t bytes)
 	free(memory);
 }
 
-static int posix_wait(void *self, uint32_t *word, uint32_t seen, int killable)
+static __thread volatile sig_atomic_t fatal_signal;
+
+void samara_posix_set_fatal_signal(int pending)
+{
+	fatal_signal = pending != 0;
+}
+
+static int posix_fatal_signal_pending(void *self)
 {
 	(void)self;
-	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0) < 0 && errno == EINTR && killable)
+	return fatal_signal;
+}
+
+static int posix_wait(void *self, uint32_t *word, uint32_t seen, int killable)
+{
+	/* a handler may run just before the system call, and then nothing would wake the thread: it looks again */
+	const struct timespec while_killable = { .tv_nsec = 100000000 };
+
+	(void)self;
+	if (killable && fatal_signal)
 		return -EINTR;
-	return 0;
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, killable ? &while_killable : NULL, NULL, 0);
+	return killable && fatal_signal ? -EINTR : 0;
 }
 
 static void posix_wake(void *self, uint32_t *word, int count)
@@ -165,6 +184,7 @@ const struct samara_port *samara_posix_port(void)
 		.log = posix_log,
 		.cpu = posix_cpu,
 		.panic = posix_panic,
+		.fatal_signal_pending = posix_fatal_signal_pending,
 	};
 
 	return &port;
@@ -179,6 +199,7 @@ const struct samara_port *samara_posix_single_port(void)
 		.random = posix_random,
 		.log = posix_log,
 		.panic = posix_panic,
+		.fatal_signal_pending = posix_fatal_signal_pending,
 	};
 
 	return &port;

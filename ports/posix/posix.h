@@ -18,4 +18,8 @@ const struct samara_port *samara_posix_port(void);
 /* The same without locks and RCU: one thread uses the machine, and no operation pays for others. */
 const struct samara_port *samara_posix_single_port(void);
 
+/* The calling thread is to end (`pending` not 0): what it waits for or does page by page in samara ends with -EINTR, in
+ * a tenth of a second at most (port.h, fatal_signal_pending).  For signal handlers, too; 0 takes it back. */
+void samara_posix_set_fatal_signal(int pending);
+
 #endif

@@ -93,6 +93,20 @@ static uint64_t sim_random(void *self)
 	return sim->random_state;
 }
 
+static int sim_fatal_signal_pending(void *self)
+{
+	struct sim *sim = self;
+
+	if (!sim->kill_at)
+		return 0;
+	if (sim->kill_at > 1) {
+		sim->kill_at--;
+		return 0;
+	}
+	sim->kills++;
+	return 1;
+}
+
 static void sim_panic(void *self, const char *file, int line, const char *what)
 {
 	(void)self;
@@ -106,5 +120,5 @@ void sim_init(struct sim *sim)
 	sim->random_state = 0x9e3779b97f4a7c15ull;
 	sim->port = (struct samara_port){ .size = sizeof(sim->port), .self = sim, .alloc = sim_alloc, .free = sim_free,
 		.read_lock = sim_read_lock, .read_unlock = sim_read_unlock, .defer = sim_defer, .barrier = sim_barrier,
-		.random = sim_random, .panic = sim_panic };
+		.random = sim_random, .panic = sim_panic, .fatal_signal_pending = sim_fatal_signal_pending };
 }

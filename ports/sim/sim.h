@@ -20,6 +20,8 @@ struct sim {
 	uint64_t failures;      /* allocations that were failed */
 	uint64_t allocations;   /* calls of alloc */
 	int64_t live_blocks, live_bytes;
+	uint64_t kill_at;       /* 0: never; counts down when samara asks for a fatal signal, there is one from 1 on */
+	uint64_t kills;         /* how often the answer was yes */
 	uint64_t random_state;
 	struct samara_rcu_head *deferred; /* reclaimed by sim_quiesce or barrier */
 };

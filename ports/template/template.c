@@ -46,6 +46,7 @@ const struct samara_port *samara_template_port(void)
 		/* frame caches and counters that threads do not share: .cpu; software TLBs and shadows of the page
 		 * table: .invalidate, .changed; rights of protection keys that differ between threads: .pkru, .set_pkru
 		 * (both) */
+		/* threads that can be killed: .fatal_signal_pending, and -EINTR of a killable .wait */
 		/* placements that differ from run to run: .random */
 		.panic = template_panic,
 	};

@@ -2,7 +2,8 @@
  *
  * For each request: build a fixed scene (a space with private, shared and file memory, a forked sibling, a pinned
  * page), make one thing fail, run the request.  What fails: the n-th allocation of metadata; the frames, of which only
- * k are left; the n-th callback of the file.  n and k count up until nothing failed.  After a failure maps, smaps and
+ * k are left; the n-th callback of the file; or a fatal signal is there from the n-th look for one on.  n and k count
+ * up until nothing failed.  After a failure maps, smaps and
  * contents of both spaces are as before, but for requests marked `partial`, which do part of their work in Linux too (a
  * read fault maps neighbours first); in every case the whole machine is consistent, and the end finds nothing left.
  */
@@ -270,7 +271,32 @@ static const struct request {
 	{ "copy_to", do_copy_to, true },
 };
 
-enum way { METADATA, FRAMES_LEFT, CALLBACKS, WAYS };
+enum way { METADATA, FRAMES_LEFT, CALLBACKS, KILLED, WAYS };
+
+static bool may_return(enum way way, const struct request *r, int64_t err)
+{
+	if (way == KILLED)
+		return err == -SAMARA_EINTR;
+	if (err == -SAMARA_ENOMEM || err == -SAMARA_EAGAIN || err == -SAMARA_ENOSPC)
+		return true;
+	if (r->run == do_stack && err == -SAMARA_EFAULT)
+		return true; /* whatever keeps a stack from growing is SIGSEGV */
+	return way == CALLBACKS && (err == -SAMARA_EIO || err == -SAMARA_EFAULT);
+}
+
+static bool met(enum way way, const struct scene *s, int64_t result)
+{
+	switch (way) {
+	case METADATA:
+		return s->sim.failures > 0;
+	case CALLBACKS:
+		return s->failed;
+	case KILLED:
+		return s->sim.kills > 0;
+	default:
+		return result < 0 && result > -4096;
+	}
+}
 
 struct look {
 	struct text_buffer maps, smaps, sibling;
@@ -308,12 +334,12 @@ static bool run_once(const struct request *r, enum way way, unsigned n, uint64_t
 		s.sim.fail_at = n + 1;
 	else if (way == CALLBACKS)
 		s.fail_call = n + 1;
+	else if (way == KILLED)
+		s.sim.kill_at = n + 1;
 	result = r->run(&s);
-	failed = way == METADATA ? s.sim.failures > 0 : way == CALLBACKS ? s.failed : result < 0 && result > -4096;
-	s.sim.fail_at = 0;
-	if (result < 0 && result > -4096 && result != -SAMARA_ENOMEM && result != -SAMARA_EAGAIN && result != -SAMARA_ENOSPC &&
-	    !(way == CALLBACKS && (result == -SAMARA_EIO || result == -SAMARA_EFAULT)) &&
-	    !(r->run == do_stack && result == -SAMARA_EFAULT)) /* whatever keeps a stack from growing is SIGSEGV */
+	failed = met(way, &s, result);
+	s.sim.fail_at = s.sim.kill_at = 0;
+	if (result < 0 && result > -4096 && !may_return(way, r, result))
 		fail_msg("%s: %lld", r->name, (long long)result);
 	samara_check_machine(s.vm);
 	if (result < 0 && result > -4096 && !r->partial) {
@@ -359,11 +385,12 @@ static void fail_all(enum way way)
 static void test_metadata(void **state) { (void)state; fail_all(METADATA); }
 static void test_frames(void **state) { (void)state; fail_all(FRAMES_LEFT); }
 static void test_callbacks(void **state) { (void)state; fail_all(CALLBACKS); }
+static void test_killed(void **state) { (void)state; fail_all(KILLED); }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_metadata), cmocka_unit_test(test_frames), cmocka_unit_test(test_callbacks),
+		cmocka_unit_test(test_metadata), cmocka_unit_test(test_frames), cmocka_unit_test(test_callbacks), cmocka_unit_test(test_killed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,10 +2,11 @@
  * back, stops those that want it and nobody else.
  *
  * A file of two pages whose reads and write-backs end when the test says so.  One thread wants the page; the test sees
- * it wait, changes the mapping meanwhile, which needs every lock of the mapping, and lets the page come.  And who does
- * not wait: a fault beside a holder of mmap_lock.
+ * it wait, changes the mapping meanwhile, which needs every lock of the mapping, and lets the page come, or kills the
+ * thread.  And who does not wait: a fault beside a holder of mmap_lock.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "ports/posix/posix.h"
@@ -13,9 +14,10 @@
 
 #define FRAMES 512
 #define AT 0x100000
+#define PRIVATE_AT (2 * AT)
 #define SHARED (SAMARA_MAP_SHARED | SAMARA_MAP_FIXED)
 
-enum wish { LOAD, STORE, COPY_FROM, COPY_TO, PIN, POPULATE };
+enum wish { LOAD, STORE, COPY_FROM, COPY_TO, PIN, FILE_READ, POPULATE, MLOCK, MMAP, FORK, FIRST_TOUCH, VIEW };
 
 struct slow {
 	struct samara *vm;
@@ -84,24 +86,42 @@ static void slow_close(struct slow *s)
 	free(s->memory);
 }
 
+static int ignore_text(void *self, const char *text, size_t bytes)
+{
+	(void)self;
+	(void)text;
+	(void)bytes;
+	return 0;
+}
+
 static void *wish_thread(void *self)
 {
 	struct slow *s = self;
+	struct samara_signal why = { 0 };
 	struct samara_page page;
+	struct samara_mm *child;
 	char byte = 7;
 
 	switch (s->wish) {
-	case LOAD: s->result = (long)samara_load(s->mm, AT, &byte, 1, NULL); break;
-	case STORE: s->result = (long)samara_store(s->mm, AT, &byte, 1, NULL); break;
-	case COPY_FROM: s->result = (long)samara_copy_from(s->mm, AT, &byte, 1, 0, NULL); break;
-	case COPY_TO: s->result = (long)samara_copy_to(s->mm, AT, &byte, 1, 0, NULL); break;
-	case POPULATE: s->result = 1 + samara_madvise(s->mm, AT, PAGE, SAMARA_MADV_POPULATE_READ); break;
+	case LOAD: s->result = (long)samara_load(s->mm, AT, &byte, 1, &why); break;
+	case STORE: s->result = (long)samara_store(s->mm, AT, &byte, 1, &why); break;
+	case COPY_FROM: s->result = (long)samara_copy_from(s->mm, AT, &byte, 1, 0, &why); break;
+	case COPY_TO: s->result = (long)samara_copy_to(s->mm, AT, &byte, 1, 0, &why); break;
+	case FILE_READ: s->result = samara_file_read(s->file, 0, &byte, 1); break;
+	case POPULATE: s->result = samara_madvise(s->mm, AT, PAGE, SAMARA_MADV_POPULATE_READ); break;
+	case MLOCK: s->result = samara_mlock(s->mm, AT, PAGE); break;
+	case MMAP: s->result = samara_mmap(s->mm, 0, PAGE, RW, SAMARA_MAP_PRIVATE | SAMARA_MAP_ANONYMOUS, NULL, 0); break;
+	case FORK: s->result = samara_fork(s->mm, &child); break;
+	case FIRST_TOUCH: s->result = (long)samara_store(s->mm, PRIVATE_AT, &byte, 1, &why); break;
+	case VIEW: s->result = samara_view_maps(s->mm, ignore_text, NULL); break;
 	case PIN:
 		s->result = samara_pin(s->mm, AT, 1, SAMARA_WRITE, &page);
 		if (s->result == 1)
 			samara_unpin(s->vm, &page, 1, 1);
 		break;
 	}
+	if (!s->result)
+		s->result = why.error;
 	__atomic_store_n(&s->done, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -170,7 +190,59 @@ static void test_populate_lets_faults_pass(void **state)
 	memset(s.asked, 5, PAGE);
 	samara_read_done(s.inode, 0, 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(s.result, 1);
+	assert_int_equal(s.result, 0);
+	slow_close(&s);
+}
+
+static void kill_me(int signo)
+{
+	(void)signo;
+	samara_posix_set_fatal_signal(1);
+}
+
+/* The thread waits; then it is killed, and what it wished for has not happened. */
+static void killed_while_it_waits(struct slow *s, enum wish wish)
+{
+	pthread_t thread;
+
+	s->wish = wish;
+	s->done = 0;
+	assert_int_equal(pthread_create(&thread, NULL, wish_thread, s), 0);
+	usleep(30000);
+	assert_int_equal(__atomic_load_n(&s->done, __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(pthread_kill(thread, SIGUSR1), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(s->result, -SAMARA_EINTR);
+}
+
+static void test_killed_threads_wait_no_longer(void **state)
+{
+	struct sigaction action = { .sa_handler = kill_me };
+	struct samara_write_guard guard;
+	struct samara_mm_stat stat;
+	struct slow s;
+	char byte;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+	slow_open(&s);
+	assert_int_equal(samara_mmap(s.mm, PRIVATE_AT, PAGE, RW, FIXED, NULL, 0), PRIVATE_AT);
+	assert_int_equal(samara_mprotect(s.mm, AT + PAGE, PAGE, SAMARA_PROT_READ), 0); /* mlock gives its part flags of its own */
+	assert_int_equal(samara_fault(s.mm, AT, SAMARA_READ | SAMARA_NOWAIT, NULL), -SAMARA_EAGAIN);
+	for (enum wish wish = LOAD; wish <= MLOCK; wish++)
+		killed_while_it_waits(&s, wish);
+	samara_write_lock(s.mm, &guard);
+	for (enum wish wish = MLOCK; wish <= VIEW; wish++)
+		killed_while_it_waits(&s, wish);
+	samara_write_unlock(&guard);
+	samara_mm_stat(s.mm, &stat);
+	assert_int_equal(stat.map_count, 3);
+	assert_int_equal(stat.size_pages, 3);
+	assert_int_equal(stat.locked_pages, 1); /* mlock(2) marks the mapping before it brings the pages */
+	memset(s.asked, 5, PAGE);
+	samara_read_done(s.inode, 0, 0);
+	assert_int_equal(samara_load(s.mm, AT, &byte, 1, NULL), 1);
+	assert_int_equal(byte, 5);
 	slow_close(&s);
 }
 
@@ -274,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_page_that_is_read),
 		cmocka_unit_test(test_a_page_that_is_written_back),
+		cmocka_unit_test(test_killed_threads_wait_no_longer),
 		cmocka_unit_test(test_populate_lets_faults_pass),
 		cmocka_unit_test(test_a_fault_takes_no_mmap_lock),
 	};
