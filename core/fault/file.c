@@ -93,7 +93,8 @@ static int map_page(struct fault *f, uint64_t *slot, struct frame *page)
 	struct frame *lock;
 	bool empty;
 
-	if (write)
+	/* who takes the mark away locks the page: one that stands will stay */
+	if (write && !page_has(page, PAGE_DIRTY))
 		cache_mark_dirty(page);
 	lock = table_lock(table, slot);
 	empty = !*slot;
