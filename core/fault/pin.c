@@ -256,7 +256,7 @@ int64_t samara_pin_iovec(struct samara_mm *mm, samara_va addr, uint64_t bytes, u
 		return 0;
 	if (addr + bytes < addr)
 		return -SAMARA_EINVAL;
-	got = samara_pin(mm, addr, MIN((uint64_t)room, (first + bytes + PAGE_SIZE - 1) >> PAGE_SHIFT), how, pages);
+	got = samara_pin(mm, addr, MIN((uint64_t)room, ((first + bytes - 1) >> PAGE_SHIFT) + 1), how, pages);
 	if (got < 0)
 		return got;
 	*pinned = (size_t)got;

@@ -96,7 +96,7 @@ struct samara_host_iovec {
 };
 /* [addr, addr + bytes) as host memory, for readv and writev: pieces that lie together in host memory are one.  At most
  * `room` of them and of pages (both arrays have `room` entries).  *pieces is how many; the number of bytes covered, or
- * an error as samara_pin. */
+ * an error as samara_pin, -EINVAL also for a range that wraps. */
 int64_t samara_pin_iovec(struct samara_mm *mm, samara_va addr, uint64_t bytes, unsigned how, struct samara_host_iovec *iov,
 	size_t *pieces, struct samara_page *pages, size_t *pinned, size_t room);
 

@@ -254,6 +254,65 @@ static void test_pins_of_a_private_file(void **state)
 	ram_close(&r);
 }
 
+/* The bytes that an iovec names, in order, are the guest's. */
+static void iovec_is(struct samara_mm *mm, uint64_t addr, const struct samara_host_iovec *iov, size_t pieces, uint64_t covered)
+{
+	uint64_t done = 0;
+	char page[4096];
+
+	for (size_t i = 0; i < pieces; i++)
+		for (uint64_t at = 0, part; at < iov[i].length; at += part, done += part) {
+			part = iov[i].length - at < sizeof(page) ? iov[i].length - at : sizeof(page);
+			assert_int_equal(samara_load(mm, addr + done, page, part, NULL), part);
+			assert_memory_equal(page, (char *)iov[i].base + at, part);
+		}
+	assert_int_equal(done, covered);
+}
+
+static void test_pinned_iovec(void **state)
+{
+	struct samara_host_iovec iov[8];
+	struct samara_page pages[8];
+	size_t pieces, pinned;
+	struct ram r;
+	int64_t got;
+
+	(void)state;
+	ram_open(&r);
+	must(samara_mmap(r.mm, 0x100000, 6 * PAGE, RW, FIXED, NULL, 0) != 0x100000);
+	for (uint64_t i = 0; i < 6; i++)
+		store(r.mm, 0x100000 + (i * 5 % 6) * PAGE + 8 * i, 77 * i); /* frames in no order */
+	/* from inside a page to inside another */
+	got = samara_pin_iovec(r.mm, 0x100010, 3 * PAGE, SAMARA_WRITE, iov, &pieces, pages, &pinned, 8);
+	assert_int_equal(got, 3 * PAGE);
+	assert_int_equal(pinned, 4);
+	assert_in_range(pieces, 1, 4);
+	iovec_is(r.mm, 0x100010, iov, pieces, (uint64_t)got);
+	*(char *)iov[0].base = 'i';
+	assert_int_equal(load(r.mm, 0x100010) & 0xff, 'i');
+	samara_unpin(r.vm, pages, pinned, 1);
+	/* as far as there is room, and as far as something is mapped */
+	got = samara_pin_iovec(r.mm, 0x100ff0, 5 * PAGE, SAMARA_READ, iov, &pieces, pages, &pinned, 2);
+	assert_int_equal(got, PAGE + 0x10);
+	iovec_is(r.mm, 0x100ff0, iov, pieces, (uint64_t)got);
+	samara_unpin(r.vm, pages, pinned, 0);
+	got = samara_pin_iovec(r.mm, 0x105000, UINT64_MAX - 0x105000, SAMARA_READ, iov, &pieces, pages, &pinned, 8);
+	assert_int_equal(got, PAGE);
+	assert_int_equal(pinned, 1);
+	samara_unpin(r.vm, pages, pinned, 0);
+	/* one byte at the end of a page is one page */
+	assert_int_equal(samara_pin_iovec(r.mm, 0x100fff, 1, SAMARA_READ, iov, &pieces, pages, &pinned, 8), 1);
+	assert_int_equal(pinned, 1);
+	samara_unpin(r.vm, pages, pinned, 0);
+	assert_int_equal(samara_pin_iovec(r.mm, 0, UINT64_MAX, SAMARA_READ, iov, &pieces, pages, &pinned, 8), -SAMARA_EFAULT);
+	assert_int_equal(samara_pin_iovec(r.mm, PAGE, UINT64_MAX, SAMARA_READ, iov, &pieces, pages, &pinned, 8), -SAMARA_EINVAL);
+	assert_int_equal(samara_pin_iovec(r.mm, 0x100000, PAGE, SAMARA_READ, iov, &pieces, pages, &pinned, 0), -SAMARA_EINVAL);
+	assert_int_equal(samara_pin_iovec(r.mm, 0x100000, PAGE, 1u << 20, iov, &pieces, pages, &pinned, 8), -SAMARA_EINVAL);
+	assert_int_equal(samara_pin_iovec(r.mm, 0x100000, 0, SAMARA_READ, iov, &pieces, pages, &pinned, 8), 0);
+	assert_int_equal(pieces + pinned, 0);
+	ram_close(&r);
+}
+
 static void test_stack_grows(void **state)
 {
 	struct ram r;
@@ -465,7 +524,7 @@ int main(void)
 		cmocka_unit_test(test_mremap_moves_pages),
 		cmocka_unit_test(test_pins_survive_fork),
 		cmocka_unit_test(test_pins_of_a_private_file),
-		cmocka_unit_test(test_stack_grows),
+		cmocka_unit_test(test_pinned_iovec), cmocka_unit_test(test_stack_grows),
 		cmocka_unit_test(test_out_of_frames),
 		cmocka_unit_test(test_guards_and_free),
 		cmocka_unit_test(test_atomics),
