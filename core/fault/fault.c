@@ -84,9 +84,23 @@ static int key_error(struct fault *f)
 	return -SAMARA_EFAULT;
 }
 
-SAMARA_INTERNAL int fault_in_vma(struct fault *f)
+/* The place in the page table, with all pages of it on the way; NULL: the page of entries itself is missing, which comes
+ * together with the file's page, as Linux has it (VmPTE: what ends in SIGBUS leaves none). */
+static int find_slot(struct fault *f, uint64_t **slot)
 {
 	struct table *table = &f->mm->table;
+	struct table_spot spot;
+	uint64_t *above;
+
+	if (LIKELY(vma_is_anonymous(f->vma)))
+		return table_ensure(table, f->cpu, f->addr, 0, slot);
+	spot = table_walk(table, f->addr);
+	*slot = spot.level ? NULL : spot.slot;
+	return spot.level ? table_ensure(table, f->cpu, f->addr, 1, &above) : 0;
+}
+
+SAMARA_INTERNAL int fault_in_vma(struct fault *f)
+{
 	bool write = f->access & SAMARA_WRITE;
 	uint64_t *slot, entry;
 	int err;
@@ -95,10 +109,10 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 		return key_error(f); /* before rights: Linux names the key even where the mapping would not allow it */
 	if (UNLIKELY(!rights_allow(f)))
 		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_ACCERR);
-	err = table_ensure(table, f->cpu, f->addr, 0, &slot);
+	err = find_slot(f, &slot);
 	if (UNLIKELY(err))
 		return fault_error(f, err, 0, 0);
-	entry = LOAD_ACQUIRE(*slot);
+	entry = slot ? LOAD_ACQUIRE(*slot) : 0;
 	if (UNLIKELY(entry && !entry_present(entry)))
 		return fault_error(f, -SAMARA_EFAULT, SAMARA_SIGSEGV, SAMARA_SEGV_MAPERR);
 	if (is_private(f->vma) && (write || read_gives_page(f->mm, f->vma))) {
@@ -108,7 +122,7 @@ SAMARA_INTERNAL int fault_in_vma(struct fault *f)
 	}
 	if (LIKELY(!entry))
 		return vma_is_anonymous(f->vma) ? fault_anonymous(f, slot) : fault_file(f, slot);
-	if (write && !(entry_rights(table, entry) & TABLE_WRITE))
+	if (write && !(entry_rights(&f->mm->table, entry) & TABLE_WRITE))
 		return is_private(f->vma) ? fault_copy(f, slot, entry) : fault_make_writable(f, slot, entry);
 	return fault_mark(f, slot, entry);
 }

@@ -51,7 +51,7 @@ SAMARA_INTERNAL int fault_copy_file(struct fault *f, uint64_t *slot, const struc
 SAMARA_INTERNAL bool frame_is_exclusive(const struct frame *frame);
 SAMARA_INTERNAL bool fault_reclaim(struct samara *vm); /* false: there was nothing to give back */
 /* file.c: pages of files */
-SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot);
+SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot); /* NULL: its page of the table is not there yet */
 SAMARA_INTERNAL int fault_make_writable(struct fault *f, uint64_t *slot, uint64_t seen);
 
 /* stack.c: a growing mapping.  mmap_lock held for writing. */

@@ -38,8 +38,15 @@ static uint64_t page_entry(const struct fault *f, const struct frame *page, unsi
 	return fault_entry(f, page, rights);
 }
 
-/* What the cache has of the pages around, mapped where nothing stands.  `slot` is the place of f->addr. */
-static void map_around(struct fault *f, uint64_t *slot)
+/* The page of entries, if it is not there yet. */
+static int ensure_slot(const struct fault *f, uint64_t **slot)
+{
+	return LIKELY(*slot != NULL) ? 0 : table_ensure(&f->mm->table, f->cpu, f->addr, 0, slot);
+}
+
+/* What the cache has of the pages around, mapped where nothing stands.  `*slot` is the place of f->addr, if there is one
+ * yet. */
+static void map_around(struct fault *f, uint64_t **slot)
 {
 	const vma_t *vma = f->vma;
 	struct samara_inode *inode = vma->file->inode;
@@ -57,12 +64,13 @@ static void map_around(struct fault *f, uint64_t *slot)
 	count = cache_find_many(inode, first, first + (to - from) - 1, false, pages, AROUND);
 	for (unsigned i = 0; i < count; i++) {
 		struct frame *page = pages[i];
-		uint64_t *place = slot - at + from + (page->index - first);
+		uint64_t index = from + (page->index - first);
 		bool given = false;
 
-		if (place != slot && !LOAD(*place) && (LOAD(page->marks) & (PAGE_UPTODATE | PAGE_READAHEAD)) == PAGE_UPTODATE &&
-		    page_trylock(vm, page)) {
-			if (cache_page_here(inode, page, page->index)) {
+		if (index != at && (!*slot || !LOAD(*(*slot - at + index))) &&
+		    (LOAD(page->marks) & (PAGE_UPTODATE | PAGE_READAHEAD)) == PAGE_UPTODATE && page_trylock(vm, page)) {
+			if (cache_page_here(inode, page, page->index) && !ensure_slot(f, slot)) {
+				uint64_t *place = *slot - at + index;
 				struct frame *lock = table_lock(table, place);
 
 				if (!*place) {
@@ -144,17 +152,21 @@ SAMARA_INTERNAL int fault_file(struct fault *f, uint64_t *slot)
 	index = vma->pgoff + ((f->addr - vma->start) >> PAGE_SHIFT);
 	/* the neighbours come first, also when the page itself cannot be had; SysV segments have none */
 	if (!write && !(vma->extra && vma->extra->shm))
-		map_around(f, slot);
+		map_around(f, &slot);
 	err = cache_get(inode, vma->file, index, how_to_get(f), &page);
 	if (err == -SAMARA_EAGAIN)
 		return fault_await(f, inode, index);
 	if (UNLIKELY(err))
 		return file_error(f, err);
-	if (write && !shared) {
+	err = write && shared ? tell_file(inode, page) : 0;
+	if (UNLIKELY(err)) {
+		err = file_error(f, err);
+	} else if (UNLIKELY(ensure_slot(f, &slot))) {
+		err = fault_error(f, -SAMARA_ENOMEM, 0, 0);
+	} else if (write && !shared) {
 		err = fault_copy_file(f, slot, page);
 	} else {
-		err = write ? tell_file(inode, page) : 0;
-		err = err ? file_error(f, err) : map_page(f, slot, page);
+		err = map_page(f, slot, page);
 		given = !err;
 	}
 	page_unlock(vm, page); /* the cache has it as long as it is locked */

@@ -153,6 +153,7 @@ static int64_t move(struct remap *r, uint64_t at)
 	uint64_t new_pages = r->new_length >> PAGE_SHIFT, old_pages = r->old_length >> PAGE_SHIFT;
 	/* the kernel asks for what a shrinking move gives up, too; it is not kept */
 	uint64_t charge = r->flags & SAMARA_MREMAP_DONTUNMAP ? new_pages : r->delta >> PAGE_SHIFT;
+	uint64_t peak = mm->peak_vm;
 	bool accounted = r->vma->flags & VM_ACCOUNT, locked = r->vma->flags & VM_LOCKED, stays = r->flags & SAMARA_MREMAP_DONTUNMAP;
 	uint64_t flags = r->vma->flags, moved;
 	vma_t *copy;
@@ -202,6 +203,8 @@ static int64_t move(struct remap *r, uint64_t at)
 	} else if (r->old_length) {
 		(void)unmap_source(r, accounted);
 	}
+	/* that both were there for a moment is not told (VmPeak) */
+	mm->peak_vm = MAX(peak, mm->total_vm);
 	if (locked && new_pages > old_pages)
 		*r->grown = (struct range){ at + r->old_length, at + r->new_length };
 	return (int64_t)at;

@@ -62,33 +62,42 @@ static int copy_run(struct copy_op *op, uint64_t *slot, unsigned count, unsigned
 	return err;
 }
 
+/* A page without entries here is one in the new table, too, as Linux has it (VmPTE). */
+static int copy_empty(const struct copy_op *op, unsigned level, uint64_t addr)
+{
+	uint64_t *slot;
+
+	return table_ensure(op->to, op->gather->cache, addr, level, &slot);
+}
+
 static int copy_descend(struct copy_op *op, uint64_t *entries, unsigned level, uint64_t start, uint64_t end)
 {
 	struct table *from = op->gather->table;
-	uint64_t next;
+	bool empty = true;
 
 	if (level == 0) {
 		if (!LOAD(host_frame(from->frames, entries)->used))
-			return 0;
+			return copy_empty(op, 0, start);
 		return copy_run(op, entries + level_index(start, 0), (unsigned)((end - start) >> FRAME_SHIFT), 0, start);
 	}
-	for (; start < end; start = next) {
-		uint64_t *slot = entries + level_index(start, level), entry = LOAD_ACQUIRE(*slot);
+	for (uint64_t at = start, next; at < end; at = next) {
+		uint64_t *slot = entries + level_index(at, level), entry = LOAD_ACQUIRE(*slot);
 		int err = 0;
 
-		next = level_next(start, level, end);
+		next = level_next(at, level, end);
 		if (!entry)
 			continue;
+		empty = false;
 		if (entry_leaf(from, entry, level)) {
-			err = copy_run(op, slot, 1, level, start);
+			err = copy_run(op, slot, 1, level, at);
 			entry = LOAD_ACQUIRE(*slot);
 		}
 		if (!err && entry_branch(from, entry, level))
-			err = copy_descend(op, entry_page(from, entry), level - 1, start, next);
+			err = copy_descend(op, entry_page(from, entry), level - 1, at, next);
 		if (err)
 			return err;
 	}
-	return 0;
+	return empty ? copy_empty(op, level, start) : 0;
 }
 
 SAMARA_INTERNAL int table_copy(struct table *to, struct table_gather *g, uint64_t start, uint64_t end, bool private,

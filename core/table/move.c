@@ -80,11 +80,26 @@ static void move_entries(struct table_gather *g, uint64_t *slot, uint64_t *into,
 	}
 }
 
+/* Where the old range has an entry of this level, 1 GiB or 2 MiB, the new one gets the page for it, with or without
+ * entries below, as Linux has it (VmPTE). */
+static int move_ensure(const struct move_op *op, unsigned level, uint64_t start, uint64_t end)
+{
+	struct table_gather *g = op->gather;
+	int err = 0;
+
+	for (uint64_t to = start + op->offset, last = end + op->offset; !err && to < last; to = level_next(to, level, last)) {
+		uint64_t *slot;
+
+		err = table_ensure(g->table, g->cache, to, level, &slot);
+	}
+	return err;
+}
+
 static int move_leaves(struct move_op *op, uint64_t *entries, uint64_t start, uint64_t end)
 {
 	struct table_gather *g = op->gather;
 
-	if (!LOAD(host_frame(g->table->frames, entries)->used))
+	if (op->commit && !LOAD(host_frame(g->table->frames, entries)->used))
 		return 0;
 	while (start < end) {
 		uint64_t to = start + op->offset, bytes = MIN(end - start, level_next(to, 1, UINT64_MAX) - to);
@@ -116,6 +131,11 @@ static int move_descend(struct move_op *op, uint64_t *entries, unsigned level, u
 		next = level_next(start, level, end);
 		if (!*slot)
 			continue;
+		if (!op->commit && level <= 2) {
+			err = move_ensure(op, level, start, next);
+			if (err)
+				return err;
+		}
 		if (next - start == level_bytes(level) && !(op->offset & (level_bytes(level) - 1))) {
 			err = move_target(op, level, start + op->offset, &into);
 			ASSERT(!(err && op->commit));

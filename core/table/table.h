@@ -160,11 +160,11 @@ SAMARA_INTERNAL unsigned range_downgrade(struct table_gather *g, const struct do
 	unsigned level, uint64_t addr);
 SAMARA_INTERNAL void range_detach(struct table_gather *g, uint64_t *slot, unsigned level, uint64_t addr);
 
-/* copy.c: fork.  Every entry of [start, end) goes into `to` too; `private`: write goes on both sides.  `each` sees
- * the new entries before anybody else does, a run of one page at a time, the old page locked: it counts frames
- * (frame_map), or puts others in.  It returns 0, or an error after it made zero of every entry that it did not
- * count.  On an error, and on -ENOMEM, `to` has the part before; the caller unmaps that.  Rights that the old side
- * lost stay lost: a fault gives them back. */
+/* copy.c: fork.  Every entry of [start, end) goes into `to` too, and so do pages without entries; `private`: write goes
+ * on both sides.  `each` sees the new entries before anybody else does, a run of one page at a time, the old page
+ * locked: it counts frames (frame_map), or puts others in.  It returns 0, or an error after it made zero of every entry
+ * that it did not count.  On an error, and on -ENOMEM, `to` has the part before; the caller unmaps that.  Rights that the
+ * old side lost stay lost: a fault gives them back. */
 typedef int table_copy_fn(void *self, uint64_t addr, unsigned level, uint64_t *entries, unsigned count);
 SAMARA_INTERNAL int table_copy(struct table *to, struct table_gather *g, uint64_t start, uint64_t end, bool private,
 	table_copy_fn *each, void *self);

@@ -382,13 +382,10 @@ int64_t put(struct run *r, int space, uint64_t addr, int value)
 	return note(r, "store", signal_of(r, &s, addr));
 }
 
-/* The sum in kB of the lines of smaps whose names begin with `name` or `other`, for the mapping that begins at `addr`.
- */
-int64_t from_smaps(struct run *r, int space, uint64_t addr, const char *name, const char *other)
+/* /proc/PID/NAME, or samara's. */
+static char *view_text(struct run *r, int space, const char *name, int (*view)(struct samara_mm *mm, samara_sink *sink, void *self))
 {
 	static struct text_buffer text;
-	char start[32], *line;
-	int64_t sum = 0;
 
 	text.used = 0;
 	if (r->side == KERNEL) {
@@ -396,7 +393,7 @@ int64_t from_smaps(struct run *r, int space, uint64_t addr, const char *name, co
 		ssize_t n;
 		int fd;
 
-		snprintf(path, sizeof(path), "/proc/%d/smaps", (int)r->pid[space]);
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)r->pid[space], name);
 		fd = open(path, O_RDONLY);
 		assert_true(fd >= 0);
 		while ((n = read(fd, text.text + text.used, sizeof(text.text) - 1 - text.used)) > 0)
@@ -404,10 +401,29 @@ int64_t from_smaps(struct run *r, int space, uint64_t addr, const char *name, co
 		close(fd);
 		text.text[text.used] = 0;
 	} else {
-		assert_int_equal(samara_view_smaps(r->mm[space], text_sink, &text), 0);
+		assert_int_equal(view(r->mm[space], text_sink, &text), 0);
 	}
+	return text.text;
+}
+
+/* A line of status, in kB; no line of the log: the numbers of two processes are their own. */
+int64_t from_status(struct run *r, int space, const char *name)
+{
+	const char *line = strstr(view_text(r, space, "status", samara_view_status), name);
+
+	assert_non_null(line);
+	return strtol(strchr(line, ':') + 1, NULL, 10);
+}
+
+/* The sum in kB of the lines of smaps whose names begin with `name` or `other`, for the mapping that begins at `addr`.
+ */
+int64_t from_smaps(struct run *r, int space, uint64_t addr, const char *name, const char *other)
+{
+	char start[32], *line, *text = view_text(r, space, "smaps", samara_view_smaps);
+	int64_t sum = 0;
+
 	snprintf(start, sizeof(start), "%llx-", (unsigned long long)addr);
-	line = strstr(text.text, start);
+	line = strstr(text, start);
 	assert_non_null(line);
 	while ((line = strchr(line, '\n')) != NULL && strncmp(++line, "VmFlags", 7))
 		if (!strncmp(line, name, strlen(name)) || (other && !strncmp(line, other, strlen(other))))

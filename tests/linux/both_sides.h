@@ -122,6 +122,7 @@ int64_t put(struct run *r, int space, uint64_t addr, int value);
 /* The sum in kB of the lines of smaps whose names begin with `name` or `other`, for the mapping that begins at `addr`.
  */
 int64_t from_smaps(struct run *r, int space, uint64_t addr, const char *name, const char *other);
+int64_t from_status(struct run *r, int space, const char *name);
 int64_t dirty_kb(struct run *r, int space, uint64_t addr);
 /* Another open of it; before the spaces that map it. */
 void file_open(struct run *r, int file, unsigned fmode);

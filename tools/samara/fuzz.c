@@ -19,7 +19,7 @@ enum { EXIT_USAGE = 2, EXIT_CANNOT = 77 };
 
 static const char usage[] =
 	"usage: samara fuzz [--memory] [--ops N] [--seed S] [--jobs J] [--time SECONDS] [--shrink SECONDS] [--json]\n"
-	"  --memory       programs also load, store and change files; data, signals, smaps and pagemap are compared, too\n"
+	"  --memory       programs also load, store and change files; data, signals, smaps, pagemap and status are compared, too\n"
 	"  --ops N        operations in all (default 100000); a program has up to 1000, each from one seed\n"
 	"  --seed S       the first seed (default: the clock); the same seed is the same program\n"
 	"  --jobs J       processes at the same time (default: processors)\n"

@@ -195,7 +195,7 @@ void fuzz_files_close(struct fuzz_files *files);
 struct fuzz_host {
 	struct samara_config config;
 	uint64_t capabilities, euid;
-	uint64_t start_data, end_data, start_brk, start_stack;
+	uint64_t start_code, end_code, start_data, end_data, start_brk, start_stack;
 	bool pages_out;           /* DAMON takes clean pages of files that are mapped nowhere, at any time */
 };
 
@@ -227,6 +227,7 @@ struct fuzz_process {
 	bool alive;
 	struct fuzz_worker worker;
 	struct samara_mm *mm;
+	uint64_t peak_kb;         /* VmPeak that the kernel gave it for what it was forked from */
 	char *text;               /* the kernel's maps after the last operation */
 	size_t bytes;
 	struct fuzz_vma vma[FUZZ_MAX_VMAS];
@@ -332,7 +333,7 @@ enum { FUZZ_UNJUDGED_KINDS = 12 };
 struct fuzz_stats {
 	bool memory;              /* of --memory: more is shown */
 	uint64_t ops, seeds, differences, skipped, maps;
-	uint64_t smaps, words, pages; /* --memory: texts, words of pagemap, pages compared */
+	uint64_t smaps, totals, words, pages; /* --memory: texts, words of pagemap, pages compared */
 	uint64_t calls[FUZZ_KINDS][FUZZ_MAX_ERRNO + 2]; /* [0]: success; [last]: another number */
 	uint64_t flags[FUZZ_MAX_FLAGS];
 	struct { const char *why; uint64_t count; } unjudged[FUZZ_UNJUDGED_KINDS];

@@ -46,6 +46,10 @@ static void learn_stat(struct fuzz_host *host)
 	char *p = got > 0 ? strrchr(text, ')') : NULL;
 	for (int field = 3; p && (p = strchr(p, ' ')); field++) {
 		p++;
+		if (field == 26)
+			host->start_code = strtoull(p, NULL, 10);
+		if (field == 27)
+			host->end_code = strtoull(p, NULL, 10);
 		if (field == 28)
 			host->start_stack = strtoull(p, NULL, 10);
 		if (field == 45)
@@ -192,6 +196,13 @@ static int open_island_file(struct samara *vm, const char *line, struct samara_f
 	return err;
 }
 
+/* The kernel's process runs on the island, so there are tables for it. */
+static void tread_on_island(struct samara_mm *mm)
+{
+	char byte;
+	(void)samara_load(mm, FUZZ_ISLAND, &byte, 1, NULL);
+}
+
 /* The worker's few mappings, from smaps.  Only its stack has been written to, by the process that it was forked
  * from. */
 static int import(struct fuzz_session *s, struct samara_mm *mm, const char *smaps)
@@ -220,6 +231,8 @@ static int import(struct fuzz_session *s, struct samara_mm *mm, const char *smap
 		line = strchr(flags, '\n');
 		line = line ? line + 1 : NULL;
 	}
+	if (s->memory)
+		tread_on_island(mm);
 	return 0;
 }
 
@@ -274,7 +287,7 @@ int fuzz_guest_create(struct fuzz_session *s, const char *smaps, uint64_t mmap_b
 		.personality = SAMARA_ADDR_NO_RANDOMIZE, .capabilities = capabilities, .euid = (uint32_t)s->host->euid,
 		.data = host_limit(SAMARA_RLIMIT_DATA), .stack = host_limit(SAMARA_RLIMIT_STACK),
 		.memlock = host_limit(SAMARA_RLIMIT_MEMLOCK), .as = host_limit(SAMARA_RLIMIT_AS),
-		.start_data = s->host->start_data, .end_data = s->host->end_data,
+		.start_code = s->host->start_code, .end_code = s->host->end_code, .start_data = s->host->start_data, .end_data = s->host->end_data,
 		.start_brk = s->host->start_brk, .brk = s->host->start_brk, .start_stack = s->host->start_stack };
 	if (samara_mm_create(s->guest.vm, &params, &s->proc[0].mm) < 0)
 		return -1;
@@ -422,7 +435,12 @@ int64_t fuzz_guest_call(struct fuzz_session *s, const struct fuzz_op *op)
 	case FUZZ_UFFD_UNREGISTER: return samara_uffd_unregister(mm, &g->context[a[0] & 1], a[1], a[2]);
 	case FUZZ_UFFD_CLOSE: return samara_uffd_release(mm, &g->context[a[0] & 1]);
 	case FUZZ_ADD_SEALS: return samara_inode_add_seals(g->inode[a[0] % FUZZ_MAX_FILES], (uint32_t)a[1]);
-	case FUZZ_FORK: return samara_fork(mm, &s->proc[op->extra].mm);
+	case FUZZ_FORK: {
+		int err = samara_fork(mm, &s->proc[op->extra].mm);
+		if (!err && s->memory)
+			tread_on_island(s->proc[op->extra].mm);
+		return err;
+	}
 	case FUZZ_EXIT: samara_mm_put(mm); s->proc[op->proc].mm = NULL; return 0;
 	case FUZZ_WRITE: return touch(mm, a[0], true, s->kernel_result);
 	case FUZZ_READ: return touch(mm, a[0], false, s->kernel_result);

@@ -241,7 +241,8 @@ bool fuzz_memory_look(struct fuzz_session *s, size_t index, bool end, char what[
 		if (!fuzz_pages_agree(s, i, content, what, d->detail, sizeof(d->detail), &d->addr))
 			return false;
 		d->addr = 0;
-		if (!fuzz_smaps_agree(s, i, what, d->detail, sizeof(d->detail)))
+		if (!fuzz_smaps_agree(s, i, what, d->detail, sizeof(d->detail)) ||
+			!fuzz_totals_agree(s, i, what, d->detail, sizeof(d->detail)))
 			return false;
 	}
 	if (fuzz_files_agree(s, content, d->detail, sizeof(d->detail)))
@@ -255,7 +256,7 @@ bool fuzz_memory_look(struct fuzz_session *s, size_t index, bool end, char what[
 /* Where pages are: a file's count of them, present or not in pagemap, sizes in smaps, mincore, holes. */
 static bool of_residency(const struct fuzz_difference *d)
 {
-	static const char *const classes[] = { ": pagemap: ", ": smaps: ", "mincore: ", "lseek: " };
+	static const char *const classes[] = { ": pagemap: ", ": smaps: ", ": smaps_rollup", ": status", ": statm", "mincore: ", "lseek: " };
 
 	if (strstr(d->what, ": a file") && strstr(d->detail, " pages\n"))
 		return true;

@@ -2,7 +2,7 @@
  *
  * A session whose `memory` is set gives samara's machine frames.  The program's accesses are made by the worker's
  * processor on one side and by samara_load and its kin on the other; file operations are made from the side, by the
- * job.  Beyond results and maps these must agree: values, bytes of runs, signals with code and address, smaps,
+ * job.  Beyond results and maps these must agree: values, bytes of runs, signals with code and address, smaps, totals,
  * pagemap, what every resident page holds, and the pages of every file.  What always holds:
  *   - the worker has no mapping but the island (no stack, no vdso): all residency is the program's own doing;
  *   - looking changes no residency: only pages that are there are read;
@@ -50,7 +50,7 @@ struct fuzz_memory {
 	bool bytes;            /* and at the bytes of pages and files: slow */
 	bool check;            /* and check the machine's structure: slower */
 	char *kernel_text, *samara_text;
-	size_t samara_bytes;
+	size_t kernel_bytes, samara_bytes;
 };
 
 /* fuzz_memory.c: the session's side of the mode. */
@@ -86,8 +86,11 @@ int64_t fuzz_file_samara(struct fuzz_session *s, const struct fuzz_op *op);
 /* Sizes, pages and bytes of every file.  False: `detail` says which. */
 bool fuzz_files_agree(struct fuzz_session *s, bool content, char *detail, size_t room);
 
-/* fuzz_memory_smaps.c, fuzz_memory_pages.c: 0, or the class of the difference in *what. */
+/* fuzz_memory_smaps.c, _totals.c (smaps_rollup, status and statm, after smaps agreed), _pages.c.  False: the class of
+ * the difference is in *what. */
 bool fuzz_smaps_agree(struct fuzz_session *s, unsigned proc, char what[static 64], char *detail, size_t room);
+bool fuzz_totals_agree(struct fuzz_session *s, unsigned proc, char what[static 64], char *detail, size_t room);
+uint64_t fuzz_peak_kb(const struct fuzz_worker *w); /* VmPeak */
 bool fuzz_pages_agree(struct fuzz_session *s, unsigned proc, bool content, char what[static 64], char *detail,
 	size_t room, uint64_t *addr);
 

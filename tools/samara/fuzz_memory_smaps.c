@@ -77,6 +77,7 @@ bool fuzz_smaps_agree(struct fuzz_session *s, unsigned proc, char what[static 64
 	const char *header = "";
 
 	m->samara_bytes = 0;
+	m->kernel_bytes = got < 0 ? 0 : (size_t)got;
 	int err = samara_view_smaps(p->mm, take_smaps, m);
 	if (got < 0 || err) {
 		snprintf(what, 64, "smaps: cannot be read");

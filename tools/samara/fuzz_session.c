@@ -160,6 +160,7 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 		return -1;
 	s->proc[0].alive = true;
 	s->proc[0].brk = s->host->start_brk;
+	s->proc[0].peak_kb = s->memory ? fuzz_peak_kb(&s->proc[0].worker) : 0;
 	alarm(s->memory ? FUZZ_MEMORY_SECONDS : FUZZ_SESSION_SECONDS);
 	if (ENTER(s)) {
 		crashed(s, "import", 0);

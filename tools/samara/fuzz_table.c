@@ -37,6 +37,7 @@ void fuzz_stats_add(struct fuzz_stats *to, const struct fuzz_stats *from)
 	to->skipped += from->skipped;
 	to->maps += from->maps;
 	to->smaps += from->smaps;
+	to->totals += from->totals;
 	to->words += from->words;
 	to->pages += from->pages;
 	for (size_t k = 0; k < FUZZ_KINDS; k++)
@@ -113,8 +114,9 @@ void fuzz_stats_print(FILE *out, const struct fuzz_stats *stats)
 	fprintf(out, "\nmaps texts compared: %" PRIu64 "; operations left out for the host's sake: %" PRIu64 "\n", stats->maps,
 		stats->skipped);
 	if (stats->memory)
-		fprintf(out, "smaps texts compared: %" PRIu64 "; words of pagemap: %" PRIu64 "; pages of bytes: %" PRIu64 "\n",
-			stats->smaps, stats->words, stats->pages);
+		fprintf(out, "smaps texts compared: %" PRIu64 "; smaps_rollup, status and statm: %" PRIu64
+			"; words of pagemap: %" PRIu64 "; pages of bytes: %" PRIu64 "\n",
+			stats->smaps, stats->totals, stats->words, stats->pages);
 	for (size_t i = 0; i < FUZZ_UNJUDGED_KINDS && stats->unjudged[i].why; i++)
 		fprintf(out, "unjudged: %" PRIu64 " %s\n", stats->unjudged[i].count, stats->unjudged[i].why);
 }
@@ -138,7 +140,7 @@ void fuzz_stats_print_json(FILE *out, const struct fuzz_stats *stats)
 	fprintf(out, "\"operations\":%" PRIu64 ",\"seeds\":%" PRIu64 ",\"differences\":%" PRIu64 ",\"skipped\":%" PRIu64
 		",\"maps\":%" PRIu64, stats->ops, stats->seeds, stats->differences, stats->skipped, stats->maps);
 	if (stats->memory)
-		fprintf(out, ",\"smaps\":%" PRIu64 ",\"words\":%" PRIu64 ",\"pages\":%" PRIu64, stats->smaps, stats->words,
+		fprintf(out, ",\"smaps\":%" PRIu64 ",\"totals\":%" PRIu64 ",\"words\":%" PRIu64 ",\"pages\":%" PRIu64, stats->smaps, stats->totals, stats->words,
 			stats->pages);
 	fprintf(out, ",\"calls\":{");
 	for (unsigned k = 0; k < FUZZ_KINDS; k++) {
