@@ -101,6 +101,19 @@ SAMARA_INTERNAL int inode_reserve_huge(struct samara_inode *inode, uint64_t byte
 SAMARA_INTERNAL void file_vma_open(struct samara_file *file, uint64_t vm_flags);
 SAMARA_INTERNAL void file_vma_close(struct samara_file *file, uint64_t vm_flags);
 
+/* The file's owner hears what is mapped beside his mmap operation, and what is no longer. */
+static inline void file_tell_open(const struct samara_file *file, uint64_t start, uint64_t end)
+{
+	if (file && file->inode->ops.open)
+		file->inode->ops.open(file->inode->desc.self, start, end);
+}
+
+static inline void file_tell_close(const struct samara_file *file, uint64_t start, uint64_t end)
+{
+	if (file && file->inode->ops.close)
+		file->inode->ops.close(file->inode->desc.self, start, end);
+}
+
 static inline bool file_is(const struct samara_file *file, enum samara_inode_kind kind)
 {
 	return file && file->inode->desc.kind == kind;

@@ -13,8 +13,7 @@ SAMARA_INTERNAL void mm_empty(struct samara_mm *mm)
 		if (vma->flags & VM_ACCOUNT)
 			charged += vma_pages(vma);
 		mm_account(mm, vma->flags, -(int64_t)vma_pages(vma));
-		if (vma->file && vma->file->inode->ops.close)
-			vma->file->inode->ops.close(vma->file->inode->desc.self, vma->start, vma->end);
+		file_tell_close(vma->file, vma->start, vma->end);
 	}
 	vma_give_all(mm);
 	tree_destroy(&mm->tree);

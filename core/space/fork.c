@@ -19,7 +19,7 @@ struct fork_build {
 	uint64_t next_anon_id; /* of as many as the parent has VMAs */
 	struct fault_fork pages;
 	unsigned done;
-	bool killed;
+	bool killed, tells; /* a file wants to hear of it */
 };
 
 static int stage_space(struct fork_build *b)
@@ -134,6 +134,7 @@ static void *copy_for_child(void *arg, void *value, bool *stop)
 		spec.inherited = true;
 		spec.anon = vma->anon;
 	}
+	b->tells |= vma->file && vma->file->inode->ops.open;
 	copy = vma_take(child);
 	vma_init(copy, child, &spec);
 	extra_put(child->vm, extra);
@@ -171,6 +172,16 @@ static int stage_mappings(struct fork_build *b)
 	return b->killed ? -SAMARA_EINTR : err;
 }
 
+static void tell_files(struct samara_mm *child)
+{
+	struct tree_iter iter;
+	vma_t *vma;
+
+	tree_iter_init(&iter, &child->tree, 0);
+	while ((vma = tree_iter_next(&iter)))
+		file_tell_open(vma->file, vma->start, vma->end);
+}
+
 static const struct fork_stage {
 	const char *name;
 	int (*run)(struct fork_build *b);
@@ -189,7 +200,7 @@ SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)
 	b.parent = parent; /* not as a whole: `pages` is a KiB */
 	b.charged_pages = 0;
 	b.done = 0;
-	b.killed = false;
+	b.killed = b.tells = false;
 
 	while (!err && b.done < ARRAY_SIZE(fork_stages)) {
 		err = fork_stages[b.done].run(&b);
@@ -198,6 +209,8 @@ SAMARA_INTERNAL int mm_fork(struct samara_mm *parent, struct samara_mm **child)
 	}
 	if (!err) {
 		vma_unlock_all(b.child); /* they were marked when they were made */
+		if (b.tells)
+			tell_files(b.child);
 		MM_CHECK(b.child);
 		*child = b.child;
 		return 0;

@@ -130,6 +130,7 @@ static vma_t *copy_vma(struct remap *r, uint64_t at)
 		mm_link(mm, copy);
 	}
 	(void)uffd_drop(mm, copy); /* without memory it stays registered */
+	file_tell_open(spec.file, spec.start, spec.end);
 	return copy;
 }
 
@@ -267,6 +268,7 @@ static int grow_in_place(struct remap *r)
 		vm_uncharge(mm->vm, flags & VM_ACCOUNT ? pages : 0);
 		return err;
 	}
+	file_tell_open(spec.file, spec.start, spec.end);
 	mm_account(mm, flags, (int64_t)pages);
 	if (flags & VM_LOCKED) {
 		mm->locked_vm += pages;

@@ -65,12 +65,6 @@ SAMARA_INTERNAL void unmap_leave_cuts(struct samara_mm *mm, const struct unmap_p
 		vma_split(mm, vma, plan->end);
 }
 
-static void close_range(vma_t *vma, uint64_t from, uint64_t to)
-{
-	if (vma->file && vma->file->inode->ops.close)
-		vma->file->inode->ops.close(vma->file->inode->desc.self, from, to);
-}
-
 /* The pages of a range that goes, and pages of the page table that nobody else has a mapping in.  `first` is the first
  * VMA in it. */
 static void unmap_pages(struct samara_mm *mm, vma_t *first, uint64_t start, uint64_t end)
@@ -114,7 +108,7 @@ SAMARA_INTERNAL void unmap_commit(struct samara_mm *mm, const struct unmap_plan 
 		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);
 
 		mm_account(mm, vma->flags, -(int64_t)((to - from) >> PAGE_SHIFT));
-		close_range(vma, from, to);
+		file_tell_close(vma->file, from, to);
 		if (vma->start < start) {
 			vma_set_range(vma, vma->start, start, vma->pgoff);
 		} else if (vma->end > end) {

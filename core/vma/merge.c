@@ -36,7 +36,7 @@ static bool fits_before(const vma_t *next, const struct vma_spec *spec)
 
 static bool removable(const vma_t *vma)
 {
-	return !vma->extra || !vma->extra->has_close;
+	return !(vma->extra && vma->extra->has_close) && !(vma->file && vma->file->inode->ops.close);
 }
 
 /* `vma` takes in a range with this history: before its range grows, so that the family finds it at all times. */

@@ -42,7 +42,9 @@ struct samara_inode_ops {
 	/* The file's mmap operation: 0 or a negative errno, which samara_mmap returns.  Called with the write guard
 	 * held; must not call back into the same address space.  Absent: the kind's default. */
 	int (*mmap)(void *self, struct samara_mapping *mapping);
-	/* The VMA is gone from a file whose VMAs have a close operation; such VMAs never merge. */
+	/* [start, end) of a space is no longer mapped: munmap, what replaces it, the place that mremap left, exit, exec.
+	 * Ranges, not VMAs: mmap, open and close together tell what is mapped, however it is cut or joined.  Called with
+	 * the write guard held, as mmap.  VMAs of a file with it are never taken away by a merge, as Linux has it. */
 	void (*close)(void *self, uint64_t start, uint64_t end);
 	/* The last reference to the inode was dropped. */
 	void (*release)(void *self);
@@ -76,6 +78,9 @@ struct samara_inode_ops {
 	/* A hole: [start, end) reads as zeroes from now on; whole pages are given up.  Absent: fallocate and
 	 * MADV_REMOVE give -EOPNOTSUPP. */
 	int (*punch)(void *self, uint64_t start, uint64_t end);
+	/* [start, end) of a space is mapped, and mmap was not asked: fork made it in a child, or mremap in a new place or
+	 * behind the old one.  The counterpart of close; called as mmap, when nothing can fail any more. */
+	void (*open)(void *self, uint64_t start, uint64_t end);
 };
 
 struct samara_inode_desc {

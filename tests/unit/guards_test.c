@@ -1,5 +1,5 @@
 /* guards_test.c - looking at the map under a guard, and changing it under one: each answer beside what the map was made
- * of, each ..._with call beside the plain call on a second space. */
+ * of, each ..._with call beside the plain call on a second space; and what a driver hears of its mappings. */
 #include "tests/unit/support.h"
 
 #define AT 0x100000ull
@@ -122,9 +122,123 @@ static void test_calls_under_a_guard(void **state)
 	world_close(&w);
 }
 
+struct driver {
+	int64_t pages; /* mapped, as far as it was told */
+	unsigned opens, closes;
+};
+
+static int count_mmap(void *self, struct samara_mapping *mapping)
+{
+	((struct driver *)self)->pages += (int64_t)((mapping->end - mapping->start) / PAGE);
+	return 0;
+}
+
+static void count_open(void *self, uint64_t start, uint64_t end)
+{
+	((struct driver *)self)->pages += (int64_t)((end - start) / PAGE);
+	((struct driver *)self)->opens++;
+}
+
+static void count_close(void *self, uint64_t start, uint64_t end)
+{
+	((struct driver *)self)->pages -= (int64_t)((end - start) / PAGE);
+	((struct driver *)self)->closes++;
+}
+
+static const struct samara_inode_ops counting = { .size = sizeof(counting), .mmap = count_mmap, .open = count_open, .close = count_close };
+
+static int64_t mapped_pages(struct samara_mm *mm)
+{
+	struct samara_read_guard g;
+	int64_t pages = 0;
+
+	samara_read_lock(mm, &g);
+	for (const struct samara_vma *v = samara_find_vma(&g, 0); v; v = samara_next_vma(&g, v))
+		if (samara_vma_file(v))
+			pages += (int64_t)((samara_vma_end(v) - samara_vma_start(v)) / PAGE);
+	samara_read_unlock(&g);
+	return pages;
+}
+
+static void test_a_driver_knows_what_is_mapped(void **state)
+{
+	struct driver d = { 0 };
+	const struct samara_inode_desc desc = { .kind = SAMARA_INODE_DEVICE, .size_bytes = 1 << 20, .ops = &counting, .self = &d };
+	struct samara_mm *mm[2] = { NULL, NULL };
+	struct samara_inode *inode;
+	struct samara_file *file;
+	uint64_t random = 12345;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	mm[0] = w.mm;
+	assert_int_equal(samara_inode_create(w.vm, &desc, &inode), 0);
+	assert_int_equal(samara_file_open(inode, SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, "/dev/driver", &file), 0);
+	for (int i = 0; i < 20000; i++) {
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		struct samara_mm *at = mm[mm[1] && (random >> 20 & 1)];
+		uint64_t addr = AT + (random >> 30) % 64 * PAGE, length = (1 + (random >> 40) % 8) * PAGE, to = AT + (random >> 45) % 64 * PAGE;
+		const uint64_t type = random >> 25 & 1 ? SAMARA_MAP_SHARED : SAMARA_MAP_PRIVATE;
+
+		switch ((random >> 50) % 10) {
+		case 0: case 1: (void)samara_mmap(at, addr, length, RW, type | SAMARA_MAP_FIXED, file, (random >> 55) % 8 * PAGE); break;
+		case 2: (void)samara_munmap(at, addr, length); break;
+		case 3: (void)samara_mprotect(at, addr, length, random >> 60 & 3); break;
+		case 4: (void)samara_mremap(at, addr, length, length, SAMARA_MREMAP_MAYMOVE | SAMARA_MREMAP_FIXED, to); break;
+		case 5: (void)samara_mremap(at, addr, PAGE, length, SAMARA_MREMAP_MAYMOVE, 0); break;
+		case 6: (void)samara_mremap(at, addr, length, PAGE, random >> 26 & 1, 0); break;
+		case 7: (void)samara_mmap(at, addr, length, RW, FIXED, NULL, 0); break;
+		case 8: (void)samara_madvise(at, addr, length, random >> 61 & 1 ? SAMARA_MADV_DONTFORK : SAMARA_MADV_DOFORK); break;
+		default:
+			if (mm[1])
+				samara_mm_put(mm[1]);
+			w.sim.fail_at = random >> 62 ? 1 + (random >> 27) % 8 : 0;
+			mm[1] = NULL;
+			(void)samara_fork(mm[0], &mm[1]); /* a child that could not be made was not told of */
+			w.sim.fail_at = 0;
+		}
+		assert_int_equal(d.pages, mapped_pages(mm[0]) + (mm[1] ? mapped_pages(mm[1]) : 0));
+	}
+	assert_true(d.opens > 1000 && d.closes > 1000);
+	if (mm[1])
+		samara_mm_put(mm[1]);
+	assert_int_equal(samara_exec(mm[0], NULL), 0);
+	assert_int_equal(d.pages, 0);
+	samara_file_put(file);
+	samara_inode_put(inode);
+	world_close(&w);
+}
+
+/* A merge may make such a mapping larger, but take none away: as SysV segments in Linux (tests/linux, samara fuzz). */
+static void test_mappings_with_close_stay(void **state)
+{
+	struct driver d = { 0 };
+	const struct samara_inode_desc desc = { .kind = SAMARA_INODE_DEVICE, .size_bytes = 1 << 20, .ops = &counting, .self = &d };
+	struct samara_inode *inode;
+	struct samara_file *file;
+	struct samara_mm_stat s;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_inode_create(w.vm, &desc, &inode), 0);
+	assert_int_equal(samara_file_open(inode, SAMARA_FMODE_READ | SAMARA_FMODE_WRITE, "/dev/driver", &file), 0);
+	assert_int_equal(samara_mmap(w.mm, AT, 4 * PAGE, RW, SAMARA_MAP_SHARED | SAMARA_MAP_FIXED, file, 0), AT);
+	assert_int_equal(samara_mprotect(w.mm, AT + 2 * PAGE, 2 * PAGE, SAMARA_PROT_READ), 0);
+	assert_int_equal(samara_mprotect(w.mm, AT + 2 * PAGE, 2 * PAGE, RW), 0);
+	samara_mm_stat(w.mm, &s);
+	assert_int_equal(s.map_count, 2);
+	samara_file_put(file);
+	samara_inode_put(inode);
+	world_close(&w);
+	assert_int_equal(d.pages, 0);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_lookups), cmocka_unit_test(test_calls_under_a_guard) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_lookups), cmocka_unit_test(test_calls_under_a_guard),
+		cmocka_unit_test(test_a_driver_knows_what_is_mapped), cmocka_unit_test(test_mappings_with_close_stay) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
