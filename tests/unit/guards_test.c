@@ -1,6 +1,7 @@
 /* guards_test.c - looking at the map under a guard, and changing it under one: each answer beside what the map was made
  * of, each ..._with call beside the plain call on a second space; and what a driver hears of its mappings. */
 #include "tests/unit/support.h"
+#include "core/mm.h"
 
 #define AT 0x100000ull
 
@@ -122,6 +123,29 @@ static void test_calls_under_a_guard(void **state)
 	world_close(&w);
 }
 
+/* A VMA that is being changed all the time: the lookup gives up and takes the lock, which waits for who changes it. */
+static void test_lookup_takes_the_lock_in_the_end(void **state)
+{
+	struct samara_vma_view view;
+	struct samara_read_guard g;
+	struct samara_vma *vma;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_mmap(w.mm, AT, 4 * PAGE, RW, FIXED, NULL, 0), AT);
+	samara_read_lock(w.mm, &g);
+	vma = (struct samara_vma *)(uintptr_t)samara_find_vma(&g, AT);
+	samara_read_unlock(&g);
+	vma->seq++; /* odd: open for writing */
+	assert_int_equal(samara_lookup(w.mm, AT + PAGE, &view), 1);
+	assert_int_equal(view.start, AT);
+	assert_int_equal(view.end, AT + 4 * PAGE);
+	assert_int_equal(samara_lookup(w.mm, AT + 4 * PAGE, &view), 0);
+	vma->seq++;
+	world_close(&w);
+}
+
 struct driver {
 	int64_t pages; /* mapped, as far as it was told */
 	unsigned opens, closes;
@@ -238,6 +262,7 @@ static void test_mappings_with_close_stay(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_lookups), cmocka_unit_test(test_calls_under_a_guard),
+		cmocka_unit_test(test_lookup_takes_the_lock_in_the_end),
 		cmocka_unit_test(test_a_driver_knows_what_is_mapped), cmocka_unit_test(test_mappings_with_close_stay) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

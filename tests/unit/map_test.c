@@ -371,6 +371,98 @@ static void test_strict_overcommit(void **state)
 	world_close(&w);
 }
 
+/* prctl(2), PR_SET_MM: by the man page and its errors; where CAP_SYS_RESOURCE is missing, samara fuzz meets EPERM alone. */
+static void test_prctl_set_mm(void **state)
+{
+	const struct samara_mm_params params = { .size = sizeof(params), .capabilities = ~0ull, .start_code = 0x400000, .end_code = 0x401000,
+		.start_data = 0x500000, .end_data = 0x501000, .start_brk = 0x600000, .brk = 0x600000, .start_stack = 0x7ff000,
+		.arg_start = 0x7fe000, .arg_end = 0x7fe100, .env_start = 0x7fe100, .env_end = 0x7fe200 };
+	const uint64_t stack = SAMARA_PR_SET_MM_START_STACK, brk = SAMARA_PR_SET_MM_BRK;
+	struct samara_mm_stat s;
+	struct samara_mm *mm;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(samara_mm_create(w.vm, &params, &mm), 0);
+#define SET(what, addr) samara_prctl(mm, SAMARA_PR_SET_MM, what, addr, 0, 0, NULL)
+	assert_int_equal(SET(stack, 0x7fd000), -SAMARA_EINVAL); /* nothing is mapped there */
+	assert_int_equal(samara_mmap(mm, 0x7f0000, 0x10000, RW, FIXED, NULL, 0), 0x7f0000);
+	assert_int_equal(SET(stack, 0x7fd000), 0);
+	samara_mm_stat(mm, &s);
+	assert_int_equal(s.start_stack, 0x7fd000);
+	/* the order of the parts, and the ends of the space */
+	assert_int_equal(SET(SAMARA_PR_SET_MM_END_CODE, 0x400000), -SAMARA_EINVAL);
+	assert_int_equal(SET(SAMARA_PR_SET_MM_START_DATA, 0x7fd000), -SAMARA_EINVAL); /* behind its end */
+	assert_int_equal(SET(SAMARA_PR_SET_MM_ARG_START, 0x7fe180), -SAMARA_EINVAL);
+	assert_int_equal(SET(SAMARA_PR_SET_MM_ENV_END, 0x7fe280), 0);
+	assert_int_equal(SET(brk, 0x5ff000), -SAMARA_EINVAL);
+	assert_int_equal(SET(brk, 0x610000), 0);
+	assert_int_equal(SET(brk, 1ull << 60), -SAMARA_EINVAL);
+	assert_int_equal(SET(brk, 0x1000), -SAMARA_EINVAL);
+	assert_int_equal(SET(99, 0x610000), -SAMARA_EINVAL);
+	assert_int_equal(samara_prctl(mm, SAMARA_PR_SET_MM, brk, 0x610000, 1, 0, NULL), -SAMARA_EINVAL);
+	assert_int_equal(SET(SAMARA_PR_SET_MM_AUXV, 0x610000), -SAMARA_EOPNOTSUPP);
+	/* the data limit counts the heap and the data */
+	assert_int_equal(samara_set_rlimit(mm, SAMARA_RLIMIT_DATA, (struct samara_rlimit){ 0x12000, 0x12000 }), 0);
+	assert_int_equal(SET(brk, 0x611000), 0);
+	assert_int_equal(SET(brk, 0x611001), -SAMARA_EINVAL);
+	samara_mm_stat(mm, &s);
+	assert_int_equal(s.brk, 0x611000);
+	samara_set_credentials(mm, 0, 1000);
+	assert_int_equal(SET(brk, 0x610000), -SAMARA_EPERM);
+	samara_mm_stat(mm, &s);
+	assert_int_equal(s.brk, 0x611000);
+#undef SET
+	samara_mm_put(mm);
+	world_close(&w);
+}
+
+/* What this machine cannot do says so. */
+static void test_errno_of_what_is_not_there(void **state)
+{
+	const struct samara_config config = { .size = sizeof(config), .memory_failure = 1 };
+	const struct samara_mm_params params = { .size = sizeof(params), .capabilities = ~0ull };
+	struct samara_iovec range = { 0x100000, PAGE };
+	struct samara_mm *mm;
+	struct samara *vm;
+	struct samara_signal why;
+	unsigned char vec;
+	struct world w;
+	char byte;
+
+	(void)state;
+	world_open(&w); /* a map only, without protection keys */
+	assert_int_equal(samara_mmap(w.mm, 0x100000, PAGE, RW, FIXED, NULL, 0), 0x100000);
+	/* the kernel gives key 0 out once, and only then finds that it cannot be set */
+	assert_int_equal(samara_pkey_alloc(w.mm, 0, 0), -SAMARA_EINVAL);
+	assert_int_equal(samara_pkey_alloc(w.mm, 0, 0), -SAMARA_ENOSPC);
+	assert_int_equal(samara_pkey_free(w.mm, 0), -SAMARA_EINVAL);
+	assert_int_equal(samara_fault(w.mm, 0x100000, SAMARA_READ, NULL), -SAMARA_ENOSYS);
+	assert_int_equal(samara_load(w.mm, 0x100000, &byte, 1, &why), 0);
+	assert_int_equal(why.error, -SAMARA_ENOSYS);
+	assert_int_equal(samara_copy_from(w.mm, 0x100000, &byte, 1, 0, &why), 0);
+	assert_int_equal(why.error, -SAMARA_ENOSYS);
+	assert_int_equal(samara_mincore(w.mm, 0x100000, PAGE, &vec), -SAMARA_ENOSYS);
+	assert_int_equal(samara_pagemap(w.mm, 0x100000, &(uint64_t){ 0 }, 1), 0);
+	assert_int_equal(samara_view_smaps(w.mm, NULL, NULL), -SAMARA_ENOSYS);
+	assert_int_equal(samara_view_smaps_rollup(w.mm, NULL, NULL), -SAMARA_ENOSYS);
+	/* a kernel that does not know of failing memory, and one that does (madvise(2)) */
+	assert_int_equal(samara_madvise(w.mm, 0x100000, PAGE, SAMARA_MADV_HWPOISON), -SAMARA_EINVAL);
+	assert_int_equal(samara_create(&w.sim.port, &config, &vm), 0);
+	assert_int_equal(samara_mm_create(vm, &params, &mm), 0);
+	assert_int_equal(samara_mmap(mm, 0x100000, PAGE, RW, FIXED, NULL, 0), 0x100000);
+	assert_int_equal(samara_madvise(mm, 0x100000, PAGE, SAMARA_MADV_HWPOISON), -SAMARA_EOPNOTSUPP);
+	samara_set_credentials(mm, 0, 0);
+	assert_int_equal(samara_madvise(mm, 0x100000, PAGE, SAMARA_MADV_SOFT_OFFLINE), -SAMARA_EPERM);
+	samara_mm_put(mm);
+	samara_destroy(vm);
+	/* another's space: what changes nothing but speed */
+	assert_int_equal(samara_process_madvise(w.mm, &range, 1, SAMARA_MADV_COLD, 0, 0), PAGE);
+	assert_int_equal(samara_process_madvise(w.mm, &range, 1, SAMARA_MADV_DONTNEED, 0, 0), -SAMARA_EINVAL);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +480,8 @@ int main(void)
 		cmocka_unit_test(test_killable_waits),
 		cmocka_unit_test(test_iterator_survives_changes),
 		cmocka_unit_test(test_strict_overcommit),
+		cmocka_unit_test(test_prctl_set_mm),
+		cmocka_unit_test(test_errno_of_what_is_not_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
