@@ -33,6 +33,8 @@ static uint64_t own_entry(const struct fault *f, const struct frame *frame, bool
 {
 	unsigned rights = TABLE_ACCESSED | TABLE_OWN;
 
+	if (UNLIKELY(f->unshare))
+		return fault_entry(f, frame, rights);
 	if (f->vma->flags & VM_WRITE)
 		rights |= TABLE_WRITE | TABLE_DIRTY;
 	else if (written)
@@ -182,6 +184,8 @@ static int reuse(struct fault *f, uint64_t *slot, uint64_t seen)
 	struct frame *page = table_lock(table, slot);
 	bool same = *slot == seen && ((seen & table->format.own) || frame_is_exclusive(entry_frame(table, seen)));
 
+	if (UNLIKELY(f->unshare))
+		rights = TABLE_OWN;
 	if (LIKELY(same))
 		table_install(table, page, slot, 0, seen | table_rights_bits(table, rights));
 	table_unlock(table, page);

@@ -19,6 +19,7 @@ struct fault {
 	unsigned cpu;
 	bool map_locked;   /* mmap_lock is held (either side), not just the VMA's lock */
 	bool any_key;      /* rights of protection keys do not count, or were asked already */
+	bool unshare;      /* a write in order to have a page of the space's own, that nobody writes to yet (pin.c) */
 	struct samara_signal *why;
 	struct samara_inode *awaited; /* FAULT_WAIT: the page of this index is on its way; a reference is held */
 	uint64_t awaited_index;

@@ -4,9 +4,10 @@
  * this may not), the entry is looked at under its lock, and where it will not do, the fault is made and the page
  * followed again.  Taking a reference under that lock is safe: the entry's own reference is still there.
  *
- * A pin on a private page makes the page the space's own first, for reading too.  After that the entry and the pin name
- * the same frame until the mapping goes: a write finds the frame exclusive (pins do not count against it), and fork
- * copies for the child.
+ * A pin on a page that others have, too, makes it the space's own first, for reading as well (unshare: a copy, clean and
+ * without the right to write); with SAMARA_LONGTERM also one that belongs to a file, or the page of zeroes.  After that
+ * the entry and the pin name the same frame until the mapping goes: a write finds the frame exclusive (pins do not count
+ * against it), and fork copies for the child.
  */
 #include "core/fault/fault.h"
 
@@ -46,7 +47,7 @@ static bool usable(const struct follow *w, uint64_t entry, const struct frame *f
 	bool own = (entry & mm->table.format.own) || frame_is_exclusive(frame);
 
 	if (frame == mm->vm->zero_page)
-		return !(w->how & SAMARA_WRITE) && !w->pin;
+		return !(w->how & SAMARA_WRITE) && !(w->pin && (w->how & SAMARA_LONGTERM));
 	if (w->how & SAMARA_WRITE) {
 		if (!(entry & mm->table.format.write) && !((w->how & SAMARA_FORCE) && private_mapping(vma) && own))
 			return false;
@@ -87,14 +88,15 @@ static bool follow_entry(struct follow *w)
 	return found;
 }
 
-/* What to fault for, so that the entry will do: a private page that is pinned becomes the space's own, as if written
- * to. */
+/* What to fault for, so that the entry will do. */
 static unsigned access_for(const struct follow *w)
 {
 	const vma_t *vma = w->fault.vma;
 	unsigned access = w->how & (SAMARA_WRITE | SAMARA_NOWAIT | SAMARA_FORCE);
 
-	if (w->pin && private_mapping(vma) && (vma_is_anonymous(vma) || w->unshare) && (vma->flags & VM_MAYWRITE))
+	bool own = w->unshare || (vma_is_anonymous(vma) && (w->how & SAMARA_LONGTERM));
+
+	if (w->pin && private_mapping(vma) && own && (vma->flags & VM_MAYWRITE))
 		access |= SAMARA_WRITE | SAMARA_FORCE;
 	return access & SAMARA_WRITE ? access : access | SAMARA_READ;
 }
@@ -108,6 +110,7 @@ static int follow_page(struct follow *w)
 		int err;
 
 		w->fault.access = access_for(w);
+		w->fault.unshare = (w->fault.access & SAMARA_WRITE) && !(w->how & SAMARA_WRITE);
 		err = fault_in_vma(&w->fault);
 		if (err && err != FAULT_RETRY)
 			return err;
@@ -153,14 +156,20 @@ static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin,
 		err = follow_once(&w);
 		if (err == FAULT_WAIT)
 			err = fault_wait(&w.fault) ? -SAMARA_EINTR : FAULT_WAIT;
+		/* /proc/PID/mem and ptrace(2) let a stack grow, pins do not */
+		if (!w.fault.vma && err == -SAMARA_EFAULT && (how & SAMARA_FORCE) && !pin && !samara_expand_stack(mm, addr))
+			err = FAULT_WAIT;
 	} while (err == FAULT_WAIT);
 	*out = w.frame;
 	return err;
 }
 
-/* The page may have left its file meanwhile: then nobody wants to know. */
+/* The page counts as written to, not an entry (MADV_FREE asks).  A file's may have left it meanwhile: then nobody wants to
+ * know. */
 static void pin_written(struct samara *vm, struct frame *frame)
 {
+	if (frame->kind == FRAME_ANON)
+		__atomic_or_fetch(&frame->marks, PAGE_DIRTY, __ATOMIC_RELAXED);
 	if (frame->kind != FRAME_FILE)
 		return;
 	page_lock(vm, frame);

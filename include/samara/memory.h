@@ -40,7 +40,7 @@ enum {
 	SAMARA_NOWAIT = 8,    /* do not sleep for a page that must be read: -EAGAIN, and the read has been started */
 	SAMARA_FORCE = 16,    /* as ptrace(2) and /proc/PID/mem: may-rights count instead of rights (FOLL_FORCE); a write to a private
 	                       * mapping without PROT_WRITE makes a private copy */
-	SAMARA_LONGTERM = 32, /* samara_pin: for as long as the embedder likes (FOLL_LONGTERM) */
+	SAMARA_LONGTERM = 32, /* samara_pin: for as long as the embedder likes (FOLL_LONGTERM): the space's own page in any case */
 };
 
 /* Why an access ended early. */
@@ -63,8 +63,8 @@ int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct s
 size_t samara_load(struct samara_mm *mm, samara_va addr, void *to, size_t bytes, struct samara_signal *why);
 size_t samara_store(struct samara_mm *mm, samara_va addr, const void *from, size_t bytes, struct samara_signal *why);
 size_t samara_fetch(struct samara_mm *mm, samara_va addr, void *to, size_t bytes, struct samara_signal *why);
-/* The same for an embedder's own purposes, with SAMARA_NOWAIT, SAMARA_FORCE in `how`.  (process_vm_readv(2),
- * ptrace(2)) */
+/* The same for an embedder's own purposes, with SAMARA_NOWAIT, SAMARA_FORCE in `how`.  With SAMARA_FORCE they are
+ * /proc/PID/mem and ptrace(2), which also let a stack grow; without, rights count, but not those of keys. */
 size_t samara_copy_from(struct samara_mm *mm, samara_va addr, void *to, size_t bytes, unsigned how, struct samara_signal *why);
 size_t samara_copy_to(struct samara_mm *mm, samara_va addr, const void *from, size_t bytes, unsigned how, struct samara_signal *why);
 
@@ -85,8 +85,10 @@ struct samara_page {
 };
 /* Pin up to `count` pages from the page that holds `addr`: how many (at least 1), or an error when the first cannot be
  * had: -EFAULT, -ENOMEM, -EAGAIN, -EINTR, -EINVAL.  `how`: SAMARA_WRITE (the pages may be written through `host`), _FORCE,
- * _NOWAIT, _LONGTERM.  A private page is made the space's own first, so that what is read and written there is what the
- * guest sees, also after a fork: the child gets the copy. */
+ * _NOWAIT, _LONGTERM.  A private page that others have, too, is made the space's own first, so that what is read and
+ * written there is what the guest sees, also after a fork: the child gets the copy.  Pinned for reading without
+ * SAMARA_LONGTERM, a page that the guest has never written to may still be the file's or the page of zeroes, and what the
+ * guest writes later is elsewhere.  (process_vm_readv(2), process_vm_writev(2)) */
 int64_t samara_pin(struct samara_mm *mm, samara_va addr, size_t count, unsigned how, struct samara_page *out);
 /* `dirty`: they were written to. */
 void samara_unpin(struct samara *vm, const struct samara_page *pages, size_t count, int dirty);

@@ -254,6 +254,69 @@ static void test_pins_of_a_private_file(void **state)
 	ram_close(&r);
 }
 
+/* What a page that is pinned for reading is, and whether its holder sees what the guest writes later. */
+static void test_pins_for_reading(void **state)
+{
+	struct samara_page page[2];
+	struct samara_mm *child;
+	struct ram r;
+
+	(void)state;
+	ram_open(&r);
+	must(samara_mmap(r.mm, 0x100000, 4 * PAGE, RW, FIXED, NULL, 0) != 0x100000);
+	/* never written to: the page of zeroes, as in Linux; for as long as one likes: the space's own */
+	assert_int_equal(samara_pin(r.mm, 0x100000, 1, SAMARA_READ, &page[0]), 1);
+	assert_int_equal(anon_pages(r.mm), 0);
+	store(r.mm, 0x100000, 5);
+	assert_int_equal(*(uint64_t *)page[0].host, 0);
+	samara_unpin(r.vm, page, 1, 0);
+	assert_int_equal(samara_pin(r.mm, 0x101000, 1, SAMARA_READ | SAMARA_LONGTERM, &page[0]), 1);
+	store(r.mm, 0x101000, 6);
+	assert_int_equal(*(uint64_t *)page[0].host, 6);
+	samara_unpin(r.vm, page, 1, 0);
+	assert_int_equal(load(r.mm, 0x102000), 0); /* the page of zeroes stands there */
+	assert_int_equal(samara_pin(r.mm, 0x102000, 1, SAMARA_READ | SAMARA_LONGTERM, &page[0]), 1);
+	store(r.mm, 0x102000, 7);
+	assert_int_equal(*(uint64_t *)page[0].host, 7);
+	samara_unpin(r.vm, page, 1, 0);
+	/* shared since a fork: each side that pins gets a page of its own, and goes on with it */
+	must(samara_fork(r.mm, &child));
+	assert_int_equal(samara_pin(r.mm, 0x100000, 1, SAMARA_READ, &page[0]), 1);
+	assert_int_equal(samara_pin(child, 0x100000, 1, SAMARA_READ, &page[1]), 1);
+	assert_ptr_not_equal(page[0].host, page[1].host);
+	store(r.mm, 0x100000, 8);
+	store(child, 0x100000, 9);
+	assert_int_equal(*(uint64_t *)page[0].host, 8);
+	assert_int_equal(*(uint64_t *)page[1].host, 9);
+	samara_check_machine(r.vm);
+	samara_unpin(r.vm, page, 2, 0);
+	samara_mm_put(child);
+	ram_close(&r);
+}
+
+/* /proc/PID/mem lets a stack grow; process_vm_readv(2) and pins do not. */
+static void test_forced_copies_grow_a_stack(void **state)
+{
+	struct samara_signal why;
+	struct samara_page page;
+	uint64_t word = 3;
+	struct ram r;
+
+	(void)state;
+	ram_open(&r);
+	must(samara_mmap(r.mm, 0x7ff00000, 4 * PAGE, RW, FIXED | SAMARA_MAP_GROWSDOWN, NULL, 0) != 0x7ff00000);
+	assert_int_equal(samara_copy_from(r.mm, 0x7fefd000, &word, 8, 0, &why), 0);
+	assert_int_equal(why.code, SAMARA_SEGV_MAPERR);
+	assert_int_equal(samara_pin(r.mm, 0x7fefd000, 1, SAMARA_WRITE | SAMARA_FORCE, &page), -SAMARA_EFAULT);
+	assert_int_equal(samara_copy_to(r.mm, 0x7fefd000, &word, 8, SAMARA_FORCE, NULL), 8);
+	assert_int_equal(load(r.mm, 0x7fefd000), 3);
+	/* the limit is the space's, and there is nothing to grow below it */
+	must(samara_set_rlimit(r.mm, SAMARA_RLIMIT_STACK, (struct samara_rlimit){ 16 * PAGE, 16 * PAGE }));
+	assert_int_equal(samara_copy_to(r.mm, 0x7fe00000, &word, 8, SAMARA_FORCE, &why), 0);
+	assert_int_equal(why.error, -SAMARA_EFAULT);
+	ram_close(&r);
+}
+
 /* The bytes that an iovec names, in order, are the guest's. */
 static void iovec_is(struct samara_mm *mm, uint64_t addr, const struct samara_host_iovec *iov, size_t pieces, uint64_t covered)
 {
@@ -524,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_mremap_moves_pages),
 		cmocka_unit_test(test_pins_survive_fork),
 		cmocka_unit_test(test_pins_of_a_private_file),
+		cmocka_unit_test(test_pins_for_reading), cmocka_unit_test(test_forced_copies_grow_a_stack),
 		cmocka_unit_test(test_pinned_iovec), cmocka_unit_test(test_stack_grows),
 		cmocka_unit_test(test_out_of_frames),
 		cmocka_unit_test(test_guards_and_free),

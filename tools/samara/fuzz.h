@@ -50,6 +50,7 @@ enum fuzz_kind {
 	FUZZ_MAP_KINDS, /* those below are of --memory alone */
 	FUZZ_READ_WORD = FUZZ_MAP_KINDS, FUZZ_WRITE_WORD, FUZZ_EXCHANGE, FUZZ_FETCH_ADD, FUZZ_COMPARE_EXCHANGE,
 	FUZZ_READ_RUN, FUZZ_WRITE_RUN, FUZZ_PREAD, FUZZ_PWRITE, FUZZ_FTRUNCATE, FUZZ_FALLOCATE, FUZZ_LSEEK,
+	FUZZ_VM_READ, FUZZ_VM_WRITE, FUZZ_MEM_READ, FUZZ_MEM_WRITE,
 	FUZZ_KINDS
 };
 
@@ -68,6 +69,7 @@ enum fuzz_kind {
  *   ..._word, exchange, fetch_add, compare_exchange: a[0] the address, a[1] the logarithm of the width, a[2] and
  *                   a[3] values
  *   ..._run         a[0] the address, a[1] bytes, a[2] what the bytes written are made from
+ *   vm_..., mem_... (process_vm_readv, process_vm_writev, /proc/PID/mem): as runs
  *   pread, pwrite, ftruncate, fallocate, lseek: a[0] is an index into the files; a[3] of pwrite as a[2] of a run */
 struct fuzz_op {
 	uint8_t kind, proc, extra;
@@ -234,6 +236,7 @@ struct fuzz_process {
 	int vmas;
 	bool locked;              /* something was locked once: growing may populate */
 	bool lock_future;
+	bool limited;             /* setrlimit was called here, or in whom it was forked from */
 	uint64_t brk;             /* the kernel's last answer */
 	struct { uint64_t start, end; } trap[FUZZ_MAX_TRAPS]; /* guard regions, userfaultfd ranges: where filling may fail */
 	int traps;                /* more than FUZZ_MAX_TRAPS: everywhere */
@@ -261,6 +264,7 @@ struct fuzz_session {
 	uint64_t mmap_base;
 	int uffd[2];
 	bool watched;             /* a userfaultfd was used */
+	bool forked;              /* some process of it was forked */
 	const uint32_t *stop;     /* somebody wants an end */
 	struct { uint64_t kernel, samara; } ino[FUZZ_MAX_OPS + 8]; /* shared anonymous memory: pairs seen */
 	size_t inos;

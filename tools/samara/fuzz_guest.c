@@ -449,6 +449,8 @@ int64_t fuzz_guest_call(struct fuzz_session *s, const struct fuzz_op *op)
 		return fuzz_access_samara(s, op);
 	case FUZZ_PREAD: case FUZZ_PWRITE: case FUZZ_FTRUNCATE: case FUZZ_FALLOCATE: case FUZZ_LSEEK:
 		return fuzz_file_samara(s, op);
+	case FUZZ_VM_READ: case FUZZ_VM_WRITE: case FUZZ_MEM_READ: case FUZZ_MEM_WRITE:
+		return fuzz_remote_samara(s, op);
 	case FUZZ_KINDS: break;
 	}
 	return -ENOSYS;

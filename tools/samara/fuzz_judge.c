@@ -64,6 +64,7 @@ static int spans_of(const struct fuzz_session *s, const struct fuzz_op *op, stru
 		return 1;
 	case FUZZ_MUNMAP: case FUZZ_MPROTECT: case FUZZ_PKEY_MPROTECT: case FUZZ_MADVISE: case FUZZ_MLOCK: case FUZZ_MLOCK2:
 	case FUZZ_MUNLOCK: case FUZZ_MSYNC: case FUZZ_MINCORE: case FUZZ_MSEAL: case FUZZ_REMAP_FILE_PAGES: case FUZZ_MBIND:
+	case FUZZ_VM_READ: case FUZZ_VM_WRITE: case FUZZ_MEM_READ: case FUZZ_MEM_WRITE:
 		out[0] = (struct span){ a[0], a[1] };
 		return 1;
 	default:

@@ -173,6 +173,11 @@ bool fuzz_memory_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 		return false;
 	if (fuzz_is_access(op->kind))
 		return access_allowed(op);
+	/* An offset of /proc/PID/mem is no negative number.  Pins for reading give what fork shared its own page: whether
+	 * the host copies, and the copy is clean, or keeps a page that nobody else has any more, depends on its batches.  A stack that grows by
+	 * /proc/PID/mem is asked the limits of who reads, in the kernel (docs/differences.md, 20). */
+	if (fuzz_is_remote(op->kind))
+		return a[1] && a[1] <= FUZZ_RUN_BYTES && a[0] < 1ull << 62 && !(op->kind == FUZZ_VM_READ && s->forked) && !p->limited;
 	if (fuzz_is_file_call(op->kind))
 		return file_call_allowed(s, op);
 	switch ((enum fuzz_kind)op->kind) {

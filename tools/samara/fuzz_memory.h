@@ -78,6 +78,11 @@ const char *fuzz_access_difference(const struct fuzz_session *s, const struct fu
 	uint64_t *addr);
 void fuzz_fill(unsigned char *data, size_t bytes, uint64_t seed);
 
+/* fuzz_memory_remote.c: process_vm_readv and its kin, made by the job */
+bool fuzz_is_remote(unsigned kind);
+void fuzz_remote_kernel(struct fuzz_session *s, const struct fuzz_op *op);
+int64_t fuzz_remote_samara(struct fuzz_session *s, const struct fuzz_op *op);
+
 /* fuzz_memory_files.c */
 extern const struct fuzz_recipe fuzz_memory_recipes[];
 extern const int fuzz_memory_recipe_count;

@@ -22,6 +22,7 @@ static const unsigned weights[FUZZ_KINDS] = {
 	[FUZZ_EXIT] = 8, [FUZZ_READ_WORD] = 110, [FUZZ_WRITE_WORD] = 120, [FUZZ_EXCHANGE] = 20, [FUZZ_FETCH_ADD] = 20,
 	[FUZZ_COMPARE_EXCHANGE] = 20, [FUZZ_READ_RUN] = 60, [FUZZ_WRITE_RUN] = 70, [FUZZ_PREAD] = 18, [FUZZ_PWRITE] = 28,
 	[FUZZ_FTRUNCATE] = 16, [FUZZ_FALLOCATE] = 24, [FUZZ_LSEEK] = 8,
+	[FUZZ_VM_READ] = 14, [FUZZ_VM_WRITE] = 14, [FUZZ_MEM_READ] = 14, [FUZZ_MEM_WRITE] = 18,
 };
 
 bool fuzz_memory_kind(unsigned kind)
@@ -371,7 +372,7 @@ void fuzz_memory_generate(struct fuzz_session *s, uint64_t *r, struct fuzz_op *o
 		op->kind = FUZZ_MUNMAP;
 	if (fuzz_is_file_call(op->kind))
 		generate_file_call(s, r, op);
-	else if (op->kind == FUZZ_READ_RUN || op->kind == FUZZ_WRITE_RUN)
+	else if (op->kind == FUZZ_READ_RUN || op->kind == FUZZ_WRITE_RUN || fuzz_is_remote(op->kind))
 		generate_run(p, r, op);
 	else if (fuzz_is_access(op->kind))
 		generate_word(p, r, op);

@@ -57,6 +57,17 @@ const char fuzz_memory_prelude[] =
 "	if (n > 0)\n		hex(\"sum \", sum_of(text, (ul)n)), put(\", \");\n	return n;\n}\n"
 "__attribute__((unused)) static long pwrite_(int fd, ul at, ul bytes, ul seed)\n{\n	for (ul i = 0; i < bytes; i++)\n"
 "		text[i] = (char)byte_of(&seed);\n	return SYS(SYS_pwrite64, fd, text, bytes, at);\n}\n"
+"__attribute__((unused)) static long vm_(int write, ul addr, ul bytes, ul seed)\n{\n"
+"	ul here[2] = { (ul)text, bytes }, there[2] = { addr, bytes };\n"
+"	for (ul i = 0; write && i < bytes; i++)\n		text[i] = (char)byte_of(&seed);\n"
+"	long n = SYS(write ? SYS_process_vm_writev : SYS_process_vm_readv, SYS(SYS_getpid), here, 1, there, 1, 0);\n"
+"	if (n > 0 && !write)\n		hex(\"sum \", sum_of(text, (ul)n)), put(\", \");\n	return n;\n}\n"
+"__attribute__((unused)) static long mem_(int write, ul addr, ul bytes, ul seed)\n{\n"
+"	long fd = SYS(SYS_open, \"/proc/self/mem\", write ? O_WRONLY : O_RDONLY);\n"
+"	for (ul i = 0; write && i < bytes; i++)\n		text[i] = (char)byte_of(&seed);\n"
+"	long n = SYS(write ? SYS_pwrite64 : SYS_pread64, fd, text, bytes, addr);\n"
+"	if (n > 0 && !write)\n		hex(\"sum \", sum_of(text, (ul)n)), put(\", \");\n"
+"	SYS(SYS_close, fd);\n	return n;\n}\n"
 "__attribute__((unused)) static long mincore_(ul addr, ul bytes)\n{\n"
 "	ul pages = bytes / 4096 + (bytes % 4096 != 0);\n"
 "	if (pages >= sizeof(text))\n		return SYS(SYS_mincore, addr, bytes, text);\n"
@@ -116,6 +127,10 @@ bool fuzz_memory_print_call(FILE *out, const struct fuzz_session *s, const struc
 	} else if (op->kind == FUZZ_PREAD || op->kind == FUZZ_PWRITE) {
 		fprintf(out, "%s_(f%d", name, (int)op->a[0]);
 		print_numbers(out, s, op->a, 1, fuzz_kind_args(op->kind));
+	} else if (fuzz_is_remote(op->kind)) {
+		bool write = op->kind == FUZZ_VM_WRITE || op->kind == FUZZ_MEM_WRITE;
+		fprintf(out, "%s_(%d", op->kind == FUZZ_VM_READ || op->kind == FUZZ_VM_WRITE ? "vm" : "mem", write);
+		print_numbers(out, s, op->a, 0, 3);
 	} else if (fuzz_is_file_call(op->kind)) {
 		fprintf(out, "SYS(SYS_%s, f%d", name, (int)op->a[0]);
 		print_numbers(out, s, op->a, 1, fuzz_kind_args(op->kind));

@@ -29,7 +29,8 @@ static const struct {
 	[FUZZ_FETCH_ADD] = { "fetch_add", 3 }, [FUZZ_COMPARE_EXCHANGE] = { "compare_exchange", 4 },
 	[FUZZ_READ_RUN] = { "read_run", 2 }, [FUZZ_WRITE_RUN] = { "write_run", 3 }, [FUZZ_PREAD] = { "pread", 3 },
 	[FUZZ_PWRITE] = { "pwrite", 4 }, [FUZZ_FTRUNCATE] = { "ftruncate", 2 }, [FUZZ_FALLOCATE] = { "fallocate", 4 },
-	[FUZZ_LSEEK] = { "lseek", 3 },
+	[FUZZ_LSEEK] = { "lseek", 3 }, [FUZZ_VM_READ] = { "vm_read", 2 }, [FUZZ_VM_WRITE] = { "vm_write", 3 },
+	[FUZZ_MEM_READ] = { "mem_read", 2 }, [FUZZ_MEM_WRITE] = { "mem_write", 3 },
 };
 
 const char *const fuzz_anon_names[4] = { NULL, "heap of the fuzzer", "bad[name]", "" };

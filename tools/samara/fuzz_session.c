@@ -133,7 +133,7 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 	char path[64];
 	running = s;
 	s->inos = 0;
-	s->watched = false;
+	s->watched = s->forked = false;
 	s->panic[0] = 0;
 	s->difference = (struct fuzz_difference){ .index = 0 };
 	memset(&s->guest, 0, sizeof(s->guest));
@@ -276,6 +276,10 @@ static int kernel_call(struct fuzz_session *s, const struct fuzz_op *op)
 		s->memory->data_bytes = 0;
 	if (fuzz_is_access(op->kind))
 		return fuzz_access_kernel(s, op);
+	if (fuzz_is_remote(op->kind)) {
+		fuzz_remote_kernel(s, op);
+		return 0;
+	}
 	if (fuzz_is_file_call(op->kind)) {
 		s->kernel_result = fuzz_file_kernel(s, op);
 		return 0;
@@ -329,6 +333,9 @@ static void remember(struct fuzz_session *s, const struct fuzz_op *op)
 	case FUZZ_MUNLOCKALL:
 		p->lock_future = false;
 		break;
+	case FUZZ_SETRLIMIT:
+		p->limited = true;
+		break;
 	case FUZZ_BRK:
 		p->brk = (uint64_t)s->kernel_result;
 		break;
@@ -337,8 +344,9 @@ static void remember(struct fuzz_session *s, const struct fuzz_op *op)
 		break;
 	case FUZZ_FORK:
 		if (s->kernel_result > 0) {
-			s->proc[op->extra].alive = true;
+			s->proc[op->extra].alive = s->forked = true;
 			s->proc[op->extra].brk = p->brk;
+			s->proc[op->extra].limited = p->limited;
 		}
 		break;
 	case FUZZ_EXIT:
