@@ -168,7 +168,8 @@ enum cache_how {
 };
 /* The page at `index`, up to date, with a reference.  -ERANGE: behind the end of the file.  -ENOMEM: no frame
  * (reclaim was tried) or no memory.  -ENOSPC: (shmem) no charge, or the file system is full.  -EAGAIN: CACHE_NOWAIT,
- * or a port that cannot wait.  -EINTR: CACHE_KILLABLE.  Any errno of the embedder's read_page.  `file` may be NULL: no readahead state. */
+ * or a port that cannot wait.  -EINTR: CACHE_KILLABLE.  Any errno of the embedder's read_page.  `file` may be NULL: no
+ * readahead state. */
 SAMARA_INTERNAL int cache_get(struct samara_inode *inode, struct samara_file *file, uint64_t index, unsigned how,
 	struct frame **out);
 /* Page locked: is it (still) the page of this offset, before the end of the file? */

@@ -65,14 +65,15 @@ static void map_around(struct fault *f, uint64_t **slot)
 	for (unsigned i = 0; i < count; i++) {
 		struct frame *page = pages[i];
 		uint64_t index = from + (page->index - first);
+		uint64_t *place = *slot ? *slot - at + index : NULL;
 		bool given = false;
 
-		if (index != at && (!*slot || !LOAD(*(*slot - at + index))) &&
+		if (index != at && !(place && LOAD(*place)) &&
 		    (LOAD(page->marks) & (PAGE_UPTODATE | PAGE_READAHEAD)) == PAGE_UPTODATE && page_trylock(vm, page)) {
 			if (cache_page_here(inode, page, page->index) && !ensure_slot(f, slot)) {
-				uint64_t *place = *slot - at + index;
-				struct frame *lock = table_lock(table, place);
+				struct frame *lock = table_lock(table, *slot);
 
+				place = *slot - at + index;
 				if (!*place) {
 					given = true;
 					frame_map_own(&vm->frames, page);

@@ -164,8 +164,8 @@ static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin,
 	return err;
 }
 
-/* The page counts as written to, not an entry (MADV_FREE asks).  A file's may have left it meanwhile: then nobody wants to
- * know. */
+/* The page counts as written to, not an entry (MADV_FREE asks).  A file's may have left it meanwhile: then nobody wants
+ * to know. */
 static void pin_written(struct samara *vm, struct frame *frame)
 {
 	if (frame->kind == FRAME_ANON)

@@ -40,7 +40,8 @@ enum {
 	SAMARA_NOWAIT = 8,    /* do not sleep for a page that must be read: -EAGAIN, and the read has been started */
 	SAMARA_FORCE = 16,    /* as ptrace(2) and /proc/PID/mem: may-rights count instead of rights (FOLL_FORCE); a write to a private
 	                       * mapping without PROT_WRITE makes a private copy */
-	SAMARA_LONGTERM = 32, /* samara_pin: for as long as the embedder likes (FOLL_LONGTERM): the space's own page in any case */
+	SAMARA_LONGTERM = 32, /* samara_pin: for as long as the embedder likes (FOLL_LONGTERM): the space's own page in any
+	                       * case */
 };
 
 /* Why an access ended early. */
