@@ -195,14 +195,15 @@ SAMARA_INTERNAL void table_move_commit(struct table_gather *g, uint64_t from, ui
 	if (!bytes)
 		return;
 	(void)move_descend(&op, g->table->root, g->table->format.levels - 1u, from, from + bytes);
-	(void)table_unmap(g, from, from + bytes, from, from + bytes);
 }
 
 SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes)
 {
 	int err = table_move_prepare(g, from, to, bytes);
 
-	if (!err)
+	if (!err) {
 		table_move_commit(g, from, to, bytes);
+		(void)table_unmap(g, from, from + bytes, from, from + bytes);
+	}
 	return err;
 }

@@ -172,7 +172,8 @@ SAMARA_INTERNAL int table_copy(struct table *to, struct table_gather *g, uint64_
 /* move.c: mremap.  Ranges do not overlap; nothing is mapped in the new one, and both belong to the caller wholly.
  * Whole pages of the table move where both are aligned alike.  -ENOMEM before anything moved. */
 SAMARA_INTERNAL int table_move(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
-/* The same in two steps, between which nobody else may change either range: the second cannot fail. */
+/* The same in two steps, between which nobody else may change either range: the second cannot fail.  Pages of the table
+ * that are empty then stay, for who may keep the old range mapped (MREMAP_DONTUNMAP; VmPTE) or unmaps it anyway. */
 SAMARA_INTERNAL int table_move_prepare(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
 SAMARA_INTERNAL void table_move_commit(struct table_gather *g, uint64_t from, uint64_t to, uint64_t bytes);
 
