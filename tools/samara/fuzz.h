@@ -265,6 +265,7 @@ struct fuzz_session {
 	int uffd[2];
 	bool watched;             /* a userfaultfd was used */
 	bool forked;              /* some process of it was forked */
+	bool outside;             /* memory was written to from outside */
 	const uint32_t *stop;     /* somebody wants an end */
 	struct { uint64_t kernel, samara; } ino[FUZZ_MAX_OPS + 8]; /* shared anonymous memory: pairs seen */
 	size_t inos;

@@ -164,6 +164,14 @@ static uint64_t mapped_pages(const struct fuzz_process *p, uint64_t start, uint6
 	return pages;
 }
 
+/* MADV_FREE of a page that several map asks whether it was written to from outside.  When one of them writes to such a page
+ * after the others have gone, the kernel keeps it, or copies it and forgets that, by whether another processor has it in
+ * a batch. */
+static bool free_allowed(const struct fuzz_session *s, uint64_t advice)
+{
+	return advice != SAMARA_MADV_FREE || !s->forked || !s->outside;
+}
+
 bool fuzz_memory_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 {
 	const struct fuzz_process *p = &s->proc[op->proc];
@@ -187,9 +195,9 @@ bool fuzz_memory_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 	case FUZZ_MREMAP:
 		return !p->locked || a[2] <= POPULATE_PAGES * PAGE || a[2] > FUZZ_TASK_SIZE;
 	case FUZZ_MADVISE:
-		return !host_advice(a[2]) && mapped_pages(p, a[0], a[1]) <= POPULATE_PAGES;
+		return !host_advice(a[2]) && free_allowed(s, a[2]) && mapped_pages(p, a[0], a[1]) <= POPULATE_PAGES;
 	case FUZZ_PROCESS_MADVISE:
-		return !host_advice(a[4]) && mapped_pages(p, a[0], a[1]) + mapped_pages(p, a[2], a[3]) <= 2 * POPULATE_PAGES;
+		return !host_advice(a[4]) && free_allowed(s, a[4]) && mapped_pages(p, a[0], a[1]) + mapped_pages(p, a[2], a[3]) <= 2 * POPULATE_PAGES;
 	case FUZZ_MLOCK: case FUZZ_MLOCK2:
 		return mapped_pages(p, a[0], a[1]) <= POPULATE_PAGES;
 	case FUZZ_MLOCKALL:

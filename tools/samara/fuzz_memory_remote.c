@@ -43,6 +43,7 @@ void fuzz_remote_kernel(struct fuzz_session *s, const struct fuzz_op *op)
 
 	if (writes(op))
 		fuzz_fill(m->kernel_data, op->a[1], op->a[2]);
+	s->outside |= writes(op);
 	if (op->kind == FUZZ_VM_READ)
 		n = process_vm_readv(pid, &here, 1, &there, 1, 0);
 	else if (op->kind == FUZZ_VM_WRITE)

@@ -133,7 +133,7 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 	char path[64];
 	running = s;
 	s->inos = 0;
-	s->watched = s->forked = false;
+	s->watched = s->forked = s->outside = false;
 	s->panic[0] = 0;
 	s->difference = (struct fuzz_difference){ .index = 0 };
 	memset(&s->guest, 0, sizeof(s->guest));
