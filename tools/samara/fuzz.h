@@ -136,6 +136,9 @@ int fuzz_worker_fork(struct fuzz_island *island, struct fuzz_worker *parent, uns
 void fuzz_worker_kill(struct fuzz_worker *w);
 /* Reads a whole text file of /proc into `text`; bytes, or -1. */
 ssize_t fuzz_read_text(int fd, char *text, size_t room);
+/* A file of the worker's folder there: opened, or read as fuzz_read_text does. */
+int fuzz_open_proc(const struct fuzz_worker *w, const char *name, int flags);
+ssize_t fuzz_read_proc(const struct fuzz_worker *w, const char *name, char *text, size_t room);
 
 /* ---- the things that can be mapped: fuzz_files.c ---- */
 

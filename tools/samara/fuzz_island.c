@@ -316,11 +316,25 @@ ssize_t fuzz_read_text(int fd, char *text, size_t room)
 	return (ssize_t)have;
 }
 
-static int open_maps(struct fuzz_worker *w)
+int fuzz_open_proc(const struct fuzz_worker *w, const char *name, int flags)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)w->pid);
-	w->maps_fd = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)w->pid, name);
+	return open(path, flags | O_CLOEXEC);
+}
+
+ssize_t fuzz_read_proc(const struct fuzz_worker *w, const char *name, char *text, size_t room)
+{
+	int fd = fuzz_open_proc(w, name, O_RDONLY);
+	ssize_t got = fd < 0 ? -1 : fuzz_read_text(fd, text, room);
+	if (fd >= 0)
+		close(fd);
+	return got;
+}
+
+static int open_maps(struct fuzz_worker *w)
+{
+	w->maps_fd = fuzz_open_proc(w, "maps", O_RDONLY);
 	return w->maps_fd < 0 ? -1 : 0;
 }
 

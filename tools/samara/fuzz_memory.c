@@ -172,6 +172,16 @@ static bool free_allowed(const struct fuzz_session *s, uint64_t advice)
 	return advice != SAMARA_MADV_FREE || !s->forked || !s->outside;
 }
 
+/* An offset of /proc/PID/mem is no negative number.  Pins for reading give what fork shared its own page: whether the host
+ * copies, and the copy is clean, or keeps a page that nobody else has any more, depends on its batches.  A stack that
+ * grows by /proc/PID/mem is asked the limits of who reads, in the kernel (docs/differences.md, 20). */
+static bool remote_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
+{
+	if (!op->a[1] || op->a[1] > FUZZ_RUN_BYTES || op->a[0] >= 1ull << 62)
+		return false;
+	return !(op->kind == FUZZ_VM_READ && s->forked) && !s->proc[op->proc].limited;
+}
+
 bool fuzz_memory_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 {
 	const struct fuzz_process *p = &s->proc[op->proc];
@@ -181,11 +191,8 @@ bool fuzz_memory_allowed(const struct fuzz_session *s, const struct fuzz_op *op)
 		return false;
 	if (fuzz_is_access(op->kind))
 		return access_allowed(op);
-	/* An offset of /proc/PID/mem is no negative number.  Pins for reading give what fork shared its own page: whether
-	 * the host copies, and the copy is clean, or keeps a page that nobody else has any more, depends on its batches.  A stack that grows by
-	 * /proc/PID/mem is asked the limits of who reads, in the kernel (docs/differences.md, 20). */
 	if (fuzz_is_remote(op->kind))
-		return a[1] && a[1] <= FUZZ_RUN_BYTES && a[0] < 1ull << 62 && !(op->kind == FUZZ_VM_READ && s->forked) && !p->limited;
+		return remote_allowed(s, op);
 	if (fuzz_is_file_call(op->kind))
 		return file_call_allowed(s, op);
 	switch ((enum fuzz_kind)op->kind) {

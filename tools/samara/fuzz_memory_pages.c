@@ -16,13 +16,6 @@
 #define COMPARED ((uint64_t)(PRESENT | 1ull << 62 | 1ull << 61 | 1ull << 58 | 1ull << 57 | 1ull << 56))
 enum { WORDS = 512 };
 
-static int open_proc(const struct fuzz_worker *w, const char *name)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)w->pid, name);
-	return open(path, O_RDONLY | O_CLOEXEC);
-}
-
 static const char *bit_name(uint64_t bits)
 {
 	static const struct { uint64_t bit; const char *name; } names[] = {
@@ -98,7 +91,7 @@ bool fuzz_pages_agree(struct fuzz_session *s, unsigned proc, bool content, char 
 	size_t room, uint64_t *addr)
 {
 	struct fuzz_process *p = &s->proc[proc];
-	int maps = open_proc(&p->worker, "pagemap"), mem = content ? open_proc(&p->worker, "mem") : -1;
+	int maps = fuzz_open_proc(&p->worker, "pagemap", O_RDONLY), mem = content ? fuzz_open_proc(&p->worker, "mem", O_RDONLY) : -1;
 	bool same = maps >= 0;
 
 	if (maps < 0)

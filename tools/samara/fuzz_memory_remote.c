@@ -21,23 +21,23 @@ static bool writes(const struct fuzz_op *op)
 	return op->kind == FUZZ_VM_WRITE || op->kind == FUZZ_MEM_WRITE;
 }
 
-static int64_t kernel_mem(pid_t pid, const struct fuzz_op *op, unsigned char *data)
+/* As the calls: -1 and errno. */
+static int64_t kernel_mem(const struct fuzz_worker *w, const struct fuzz_op *op, unsigned char *data)
 {
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
-	int fd = open(path, (writes(op) ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+	int fd = fuzz_open_proc(w, "mem", writes(op) ? O_WRONLY : O_RDONLY);
 	if (fd < 0)
-		return -errno;
+		return -1;
 	int64_t n = writes(op) ? pwrite(fd, data, op->a[1], (off_t)op->a[0]) : pread(fd, data, op->a[1], (off_t)op->a[0]);
-	n = n < 0 ? -errno : n;
+	int why = errno;
 	close(fd);
+	errno = why;
 	return n;
 }
 
 void fuzz_remote_kernel(struct fuzz_session *s, const struct fuzz_op *op)
 {
 	struct fuzz_memory *m = s->memory;
-	pid_t pid = s->proc[op->proc].worker.pid;
+	const struct fuzz_worker *w = &s->proc[op->proc].worker;
 	struct iovec here = { m->kernel_data, op->a[1] }, there = { (void *)op->a[0], op->a[1] };
 	int64_t n;
 
@@ -45,12 +45,12 @@ void fuzz_remote_kernel(struct fuzz_session *s, const struct fuzz_op *op)
 		fuzz_fill(m->kernel_data, op->a[1], op->a[2]);
 	s->outside |= writes(op);
 	if (op->kind == FUZZ_VM_READ)
-		n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+		n = process_vm_readv(w->pid, &here, 1, &there, 1, 0);
 	else if (op->kind == FUZZ_VM_WRITE)
-		n = process_vm_writev(pid, &here, 1, &there, 1, 0);
+		n = process_vm_writev(w->pid, &here, 1, &there, 1, 0);
 	else
-		n = kernel_mem(pid, op, m->kernel_data);
-	s->kernel_result = n == -1 ? -errno : n;
+		n = kernel_mem(w, op, m->kernel_data);
+	s->kernel_result = n < 0 ? -errno : n;
 }
 
 /* As far as there are pages.  The process' own rights of protection keys say nothing to another. */

@@ -23,17 +23,6 @@ static int take_smaps(void *self, const char *text, size_t bytes)
 	return 0;
 }
 
-static ssize_t read_smaps(const struct fuzz_worker *w, char *text)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)w->pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : fuzz_read_text(fd, text, FUZZ_MEMORY_TEXT_BYTES);
-	if (fd >= 0)
-		close(fd);
-	return got;
-}
-
 static bool begins(const char *line, size_t bytes, const char *word)
 {
 	size_t n = strlen(word);
@@ -70,7 +59,7 @@ bool fuzz_smaps_agree(struct fuzz_session *s, unsigned proc, char what[static 64
 {
 	struct fuzz_memory *m = s->memory;
 	struct fuzz_process *p = &s->proc[proc];
-	ssize_t got = read_smaps(&p->worker, m->kernel_text);
+	ssize_t got = fuzz_read_proc(&p->worker, "smaps", m->kernel_text, FUZZ_MEMORY_TEXT_BYTES);
 	uint64_t anon = 0;
 	bool island = false;
 	int head = 0;

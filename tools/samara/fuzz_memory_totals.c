@@ -35,12 +35,7 @@ static int take_text(void *self, const char *text, size_t bytes)
 
 static bool kernel_text(const struct fuzz_worker *w, const char *name, struct totals *t)
 {
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)w->pid, name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : fuzz_read_text(fd, t->text, sizeof(t->text) - 1);
-	if (fd >= 0)
-		close(fd);
+	ssize_t got = fuzz_read_proc(w, name, t->text, sizeof(t->text));
 	t->used = got < 0 ? 0 : (size_t)got;
 	t->text[t->used] = 0;
 	return got > 0;

@@ -130,7 +130,6 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 {
 	static char smaps[FUZZ_TEXT_BYTES];
 	volatile uint64_t drop = dropped_caps(variant, s->host->capabilities);
-	char path[64];
 	running = s;
 	s->inos = 0;
 	s->watched = s->forked = s->outside = false;
@@ -149,14 +148,9 @@ int fuzz_session_begin(struct fuzz_session *s, unsigned variant)
 		return -1;
 	if (fuzz_worker_start(s->island, &s->proc[0].worker, drop, s->host->start_brk) < 0)
 		return -1;
-	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)s->proc[0].worker.pid);
 	if ((s->memory ? fuzz_memory_begin(s, variant) : open_uffds(s)) < 0 || learn_mmap_base(s) < 0)
 		return -1;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : fuzz_read_text(fd, smaps, sizeof(smaps));
-	if (fd >= 0)
-		close(fd);
-	if (got <= 0 || !read_maps(&s->proc[0]))
+	if (fuzz_read_proc(&s->proc[0].worker, "smaps", smaps, sizeof(smaps)) <= 0 || !read_maps(&s->proc[0]))
 		return -1;
 	s->proc[0].alive = true;
 	s->proc[0].brk = s->host->start_brk;
