@@ -54,12 +54,8 @@ static void page_unlock_give(struct samara *vm, struct frame *page)
 /* The lock is waited for as `how` says; -EINTR: given up, and the reference is gone. */
 static int page_wait_lock(struct samara *vm, struct frame *page, unsigned how)
 {
-	int err = 0;
+	int err = mutex_lock_killable(&page->lock, &vm->port, (how & CACHE_KILLABLE) != 0);
 
-	if (how & CACHE_KILLABLE)
-		err = page_lock_killable(vm, page);
-	else
-		page_lock(vm, page);
 	if (err)
 		page_give(vm, page);
 	return err;

@@ -180,12 +180,11 @@ static bool copy_and_replace(struct fault *f, uint64_t *slot, uint64_t seen, str
 static int reuse(struct fault *f, uint64_t *slot, uint64_t seen)
 {
 	struct table *table = &f->mm->table;
-	unsigned rights = TABLE_OWN | TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
+	unsigned write = TABLE_DIRTY | TABLE_ACCESSED | (f->vma->flags & VM_WRITE ? TABLE_WRITE : 0);
+	unsigned rights = TABLE_OWN | (f->unshare ? 0 : write);
 	struct frame *page = table_lock(table, slot);
 	bool same = *slot == seen && ((seen & table->format.own) || frame_is_exclusive(entry_frame(table, seen)));
 
-	if (UNLIKELY(f->unshare))
-		rights = TABLE_OWN;
 	if (LIKELY(same))
 		table_install(table, page, slot, 0, seen | table_rights_bits(table, rights));
 	table_unlock(table, page);

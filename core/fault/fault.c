@@ -194,7 +194,7 @@ SAMARA_INTERNAL int fault_wait(struct fault *f)
 		frame_put(&f->mm->vm->frames, f->cpu, page);
 	}
 	samara_inode_put(f->awaited);
-	return err == -SAMARA_EINTR ? fault_error(f, err, 0, 0) : 0;
+	return err == -SAMARA_EINTR ? fault_error(f, err, 0, 0) : FAULT_RETRY;
 }
 
 /* The page cache may give up what this very access fetched: it is not tried for ever. */
@@ -213,12 +213,7 @@ static int fault_once(struct fault *f)
 	}
 	if (err == FAULT_MAP_LOCK)
 		err = fault_map_locked(f);
-	if (UNLIKELY(err == FAULT_WAIT)) {
-		err = fault_wait(f);
-		if (!err)
-			err = FAULT_RETRY;
-	}
-	return err;
+	return UNLIKELY(err == FAULT_WAIT) ? fault_wait(f) : err;
 }
 
 int samara_fault(struct samara_mm *mm, samara_va addr, unsigned access, struct samara_signal *why)

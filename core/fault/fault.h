@@ -42,7 +42,7 @@ SAMARA_INTERNAL int fault_error(struct fault *f, int error, int signo, int code)
 /* A page of the inode is locked or being read.  With a caller that can let go FAULT_WAIT: it calls fault_wait with
  * nothing held, and begins again.  Else it is the caller's to come again: -EAGAIN. */
 SAMARA_INTERNAL int fault_await(struct fault *f, struct samara_inode *inode, uint64_t index);
-SAMARA_INTERNAL int fault_wait(struct fault *f); /* 0: come again; -EINTR */
+SAMARA_INTERNAL int fault_wait(struct fault *f); /* FAULT_RETRY, or -EINTR */
 
 /* copy.c: the VMA's own pages: first touch, copy on write, reuse */
 SAMARA_INTERNAL int fault_anonymous(struct fault *f, uint64_t *slot);

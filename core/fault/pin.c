@@ -93,7 +93,6 @@ static unsigned access_for(const struct follow *w)
 {
 	const vma_t *vma = w->fault.vma;
 	unsigned access = w->how & (SAMARA_WRITE | SAMARA_NOWAIT | SAMARA_FORCE);
-
 	bool own = w->unshare || (vma_is_anonymous(vma) && (w->how & SAMARA_LONGTERM));
 
 	if (w->pin && private_mapping(vma) && own && (vma->flags & VM_MAYWRITE))
@@ -155,11 +154,11 @@ static int get_page(struct samara_mm *mm, uint64_t addr, unsigned how, bool pin,
 	do {
 		err = follow_once(&w);
 		if (err == FAULT_WAIT)
-			err = fault_wait(&w.fault) ? -SAMARA_EINTR : FAULT_WAIT;
+			err = fault_wait(&w.fault);
 		/* /proc/PID/mem and ptrace(2) let a stack grow, pins do not */
-		if (!w.fault.vma && err == -SAMARA_EFAULT && (how & SAMARA_FORCE) && !pin && !samara_expand_stack(mm, addr))
-			err = FAULT_WAIT;
-	} while (err == FAULT_WAIT);
+		else if (!w.fault.vma && err == -SAMARA_EFAULT && (how & SAMARA_FORCE) && !pin && !samara_expand_stack(mm, addr))
+			err = FAULT_RETRY;
+	} while (err == FAULT_RETRY);
 	*out = w.frame;
 	return err;
 }

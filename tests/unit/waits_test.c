@@ -126,8 +126,8 @@ static void *wish_thread(void *self)
 	return NULL;
 }
 
-/* The thread begins, and is given time to come to where it waits; then what needs the mapping's locks passes. */
-static pthread_t wish_begin(struct slow *s, enum wish wish)
+/* The thread begins, and is given time to come to where it waits. */
+static pthread_t wish_waits(struct slow *s, enum wish wish)
 {
 	pthread_t thread;
 
@@ -136,6 +136,14 @@ static pthread_t wish_begin(struct slow *s, enum wish wish)
 	assert_int_equal(pthread_create(&thread, NULL, wish_thread, s), 0);
 	usleep(30000);
 	assert_int_equal(__atomic_load_n(&s->done, __ATOMIC_ACQUIRE), 0);
+	return thread;
+}
+
+/* The same; then what needs the mapping's locks passes. */
+static pthread_t wish_begin(struct slow *s, enum wish wish)
+{
+	pthread_t thread = wish_waits(s, wish);
+
 	assert_int_equal(samara_mprotect(s->mm, AT + PAGE, PAGE, SAMARA_PROT_READ), 0);
 	assert_int_equal(samara_mprotect(s->mm, AT + PAGE, PAGE, RW), 0);
 	assert_int_equal(__atomic_load_n(&s->done, __ATOMIC_ACQUIRE), 0);
@@ -203,13 +211,8 @@ static void kill_me(int signo)
 /* The thread waits; then it is killed, and what it wished for has not happened. */
 static void killed_while_it_waits(struct slow *s, enum wish wish)
 {
-	pthread_t thread;
+	pthread_t thread = wish_waits(s, wish);
 
-	s->wish = wish;
-	s->done = 0;
-	assert_int_equal(pthread_create(&thread, NULL, wish_thread, s), 0);
-	usleep(30000);
-	assert_int_equal(__atomic_load_n(&s->done, __ATOMIC_ACQUIRE), 0);
 	assert_int_equal(pthread_kill(thread, SIGUSR1), 0);
 	pthread_join(thread, NULL);
 	assert_int_equal(s->result, -SAMARA_EINTR);
